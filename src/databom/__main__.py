@@ -1,0 +1,5 @@
+"""`python -m databom` is the `databom` command."""
+
+from databom.cli import main
+
+main()

@@ -1,0 +1,331 @@
+"""Are the bytes those the manifest signs, and is there nothing else?
+
+`check_integrity` measures every asset (`databom.checks.measuring`) and compares; `check_unlisted` looks for
+what the manifest does not list. Outcomes are compared in path order, so neither executor nor order can show
+in a report.
+
+What a size says is said first: a file of another length cannot match, and its length is the more useful
+answer. Digests are compared as text: both sides are public, there is nothing for a clock to give away.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from heapq import nsmallest
+from typing import TYPE_CHECKING
+
+from databom.checks.measuring import (
+    NOT_TRIED,
+    Outcome,
+    Progress,
+    measure,
+    measure_all,
+    problem_of,
+    shown_path,
+)
+from databom.errors import MissingError, Problem, StorageError
+from databom.model.finding import Finding, Severity, Summary
+from databom.model.text import printable
+from databom.storage.hashing import EMPTY_SHA256, Measured
+from databom.storage.staging import PARTIAL
+from databom.storage.tree import Kind, LocalTree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from concurrent.futures import Executor
+
+    from databom.model.manifest import Asset, Manifest
+    from databom.storage.reader import Reader
+
+__all__ = [
+    "Integrity",
+    "Outcome",
+    "check_integrity",
+    "check_outcomes",
+    "check_unlisted",
+    "compare",
+    "measure",
+    "measure_all",
+    "problem_of",
+]
+
+MOST_LISTED = 100
+"""Findings of a kind that are written out where somebody else chooses their number; one counts the rest."""
+
+_AGAIN = (
+    "fetch it again (databom sync NAME --refetch); "
+    "if it still differs, ask the publisher for a new signed release"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Integrity:
+    """The answer: findings and outcomes in path order, and the counts for the report."""
+
+    findings: tuple[Finding, ...]
+    summary: Summary
+    outcomes: tuple[Outcome, ...]
+
+
+def check_integrity(
+    manifest: Manifest,
+    reader: Reader,
+    *,
+    executor: Executor | None = None,
+    md5: bool = False,
+    progress: Progress | None = None,
+) -> Integrity:
+    """Read every asset of the manifest and compare; every problem is told, not only the first.
+
+    Arguments as `measure_all` has them. A local root that is missing or no directory is one finding, not one
+    an asset; the outcomes say it for each.
+
+    Raises:
+        PluginError: the executor broke.
+    """
+    trouble = _root_trouble(reader)
+    if trouble is None:
+        outcomes = measure_all(manifest.assets, reader, executor=executor, md5=md5, progress=progress)
+        return check_outcomes(manifest, outcomes, reader.shown)
+    failed = 0 if trouble.code.startswith("storage.") else len(manifest.assets)
+    per_asset = sorted(manifest.assets, key=lambda asset: asset.path)
+    return Integrity(
+        (Finding.of(trouble),),
+        Summary(assets=len(manifest.assets), failed=failed),
+        tuple(
+            Outcome(asset.path, error=trouble._replace(subject=shown_path(asset.path))) for asset in per_asset
+        ),
+    )
+
+
+def check_outcomes(manifest: Manifest, outcomes: Iterable[Outcome], where: str = "") -> Integrity:
+    """Compare outcomes with the manifest. An asset without an outcome is `integrity.missing`: never a pass.
+
+    `where` is the location the outcomes come from, for the messages.
+    """
+    known = {outcome.path: outcome for outcome in outcomes}
+    ordered = [
+        known.get(asset.path) or Outcome(asset.path, error=_missing(asset.path))
+        for asset in sorted(manifest.assets, key=lambda asset: asset.path)
+    ]
+    by_path = {asset.path: asset for asset in manifest.assets}
+    findings: list[Finding] = []
+    checked = failed = count = 0
+    for outcome in ordered:
+        problem = compare(by_path[outcome.path], outcome, where)
+        if problem is not None:
+            findings.append(Finding.of(problem))
+            failed += not problem.code.startswith("storage.")
+        checked += outcome.error is None
+        count += outcome.size if outcome.sha256 is not None and outcome.size else 0
+    findings += _foreign_links(ordered)
+    summary = Summary(assets=len(ordered), bytes=count, checked=checked, failed=failed)
+    if not ordered:
+        findings.append(Finding.of(Problem("integrity.missing", None, "the manifest lists no assets")))
+    return Integrity(_unanswered_together(findings, ordered, where), summary, tuple(ordered))
+
+
+def compare(asset: Asset, got: Outcome | Measured, where: str = "") -> Problem | None:
+    """Whether what was read is the asset; None when it is. `where` is its root, for the message."""
+    if isinstance(got, Outcome) and got.error is not None:
+        return got.error
+    subject = shown_path(asset.path)
+    at = f" at {printable(where, 400).rstrip('/')}/{subject}" if where else ""
+    size = got.size or 0
+    if asset.size is not None and (size != asset.size or not got.complete):
+        longer = size > asset.size
+        what = f"the file{at} is {'longer' if longer else 'shorter'} than the manifest says"
+        if not size:
+            what = f"the file{at} is empty where bytes are due"
+        found = _bytes(size) if got.complete else f"more than {_bytes(asset.size)}"
+        return Problem("integrity.size", subject, what, _bytes(asset.size), found, _AGAIN)
+    if not got.complete or got.sha256 is None:
+        what = f"the file{at} has no end that was found; the manifest gives no size"
+        return Problem(
+            "integrity.size", subject, what, f"less than {_bytes(size)}", f"at least {_bytes(size)}", _AGAIN
+        )
+    if got.sha256 == asset.sha256:
+        return None
+    if not size and asset.sha256 != EMPTY_SHA256:
+        what = f"the file{at} is empty where bytes are due"
+        return Problem("integrity.size", subject, what, f"sha256:{asset.sha256}", _bytes(0), _AGAIN)
+    declared = "as the manifest says" if asset.size is not None else "the manifest gives no size"
+    what = f"the bytes{at} are not those the manifest signs ({_bytes(size)}, {declared})"
+    return Problem(
+        "integrity.mismatch", subject, what, f"sha256:{asset.sha256}", f"sha256:{got.sha256}", _AGAIN
+    )
+
+
+def _bytes(count: int) -> str:
+    return f"{count:,} byte{'' if count == 1 else 's'}"
+
+
+def _missing(path: str) -> Problem:
+    return Problem(
+        "integrity.missing", shown_path(path), "nothing was read for this asset", do="databom sync fetches it"
+    )
+
+
+def _root_trouble(reader: Reader) -> Problem | None:
+    if not isinstance(reader, LocalTree):
+        return None
+    try:
+        reader.check_root()
+    except StorageError as error:
+        return problem_of(error, reader.shown)
+    return None
+
+
+def _foreign_links(outcomes: Sequence[Outcome]) -> Iterator[Finding]:
+    """A warning for each file that has names nobody accounts for: whoever holds one can change the file."""
+    linked = [outcome for outcome in outcomes if outcome.foreign_links and outcome.stat is not None]
+    inside = Counter((outcome.stat.dev, outcome.stat.ino) for outcome in linked if outcome.stat is not None)
+    for outcome in linked:
+        assert outcome.stat is not None
+        outside = outcome.foreign_links - inside[outcome.stat.dev, outcome.stat.ino]
+        if outside > 0:
+            yield Finding(
+                "integrity.unsafe-file",
+                Severity.WARN,
+                shown_path(outcome.path),
+                "the file has another hard link outside this release: whoever holds it can change this file",
+                expected="1 name",
+                found=f"{outcome.foreign_links} names",
+                do="replace it by a copy of its own (cp, then mv), or sync into a fresh folder",
+            )
+
+
+def _unanswered_together(
+    findings: list[Finding], outcomes: Sequence[Outcome], where: str
+) -> tuple[Finding, ...]:
+    """Keep what could not be answered from burying what could: one finding if nothing was, else some."""
+    unanswered = [finding for finding in findings if finding.code.startswith("storage.")]
+    if len(unanswered) <= MOST_LISTED:
+        return tuple(findings)
+    codes = {finding.code for finding in unanswered}
+    if len(unanswered) == len(outcomes) and len(codes) == 1:
+        first = next(finding for finding in unanswered if finding.what != NOT_TRIED)
+        what = f"none of {len(outcomes):,} assets could be read; the first: {first.what}"
+        return (Finding(first.code, Severity.BLOCK, printable(where, 400) or None, what, do=first.do),)
+    kept = [finding for finding in findings if not finding.code.startswith("storage.")]
+    for code in sorted(codes):
+        these = [finding for finding in unanswered if finding.code == code]
+        kept += these[:MOST_LISTED]
+        if len(these) > MOST_LISTED:
+            rest = len(these) - MOST_LISTED
+            kept.append(Finding(code, Severity.BLOCK, None, f"{rest:,} more assets could not be read"))
+    return tuple(kept)
+
+
+# --- what the manifest does not list -----------------------------------------------------------------
+
+
+def check_unlisted(
+    manifest_paths: Iterable[str], tree: LocalTree, *, allow: frozenset[str] = frozenset()
+) -> list[Finding]:
+    """`integrity.unlisted` (block) for every entry of the tree that is not listed, in path order.
+
+    Dot-files, links, special files and empty directories count: whatever reads "all files below" would meet
+    them. (A directory that is empty because its assets are missing does not: `integrity.missing` says that.)
+    Nothing is ignored but the exact paths in `allow`, which only a user may choose. Above `MOST_LISTED` the
+    first are written out and one finding counts the rest. A directory that cannot be listed is
+    `storage.denied`. A root that is not there holds nothing.
+
+    Raises:
+        StorageError: the root is a link, or the tree cannot be read to its end.
+    """
+    listed = {*manifest_paths, *allow}
+    parents: set[str] = set()
+    total = 0
+
+    def extra() -> Iterator[tuple[str, Kind]]:
+        nonlocal total
+        for path, kind in tree.walk():
+            if path in listed:
+                continue
+            if kind is Kind.EMPTY:
+                if not parents:
+                    parents.update(_parents(listed))
+                if path in parents:
+                    continue
+            total += 1
+            yield path, kind
+
+    try:
+        first = nsmallest(MOST_LISTED, extra())
+    except MissingError:
+        return []
+    findings = [_unlisted(path, kind) for path, kind in first]
+    if total > len(first):
+        what = f"{total - len(first):,} more entries are not in the manifest"
+        findings.append(
+            Finding("integrity.unlisted", Severity.BLOCK, None, what, do="list the folder to see them all")
+        )
+    return findings
+
+
+def check_objects(
+    manifest_paths: Iterable[str], objects: Iterable[str], allow: frozenset[str]
+) -> list[Finding]:
+    """`integrity.unlisted` (warn) for what a bucket holds beside the release.
+
+    Nothing reads "all files below" a bucket by accident, and others may keep things there.
+
+    Raises:
+        StorageError: the bucket cannot be listed.
+    """
+    listed = {*manifest_paths, *allow}
+    extra = sorted(path for path in objects if path not in listed)
+    findings = [
+        Finding(
+            "integrity.unlisted",
+            Severity.WARN,
+            shown_path(path),
+            "the bucket holds an object beside the release that the manifest does not list",
+            found="an object",
+            do="nothing, if it is meant to be there",
+        )
+        for path in extra[:MOST_LISTED]
+    ]
+    if len(extra) > MOST_LISTED:
+        what = f"{len(extra) - MOST_LISTED:,} more objects are not in the manifest"
+        findings.append(
+            Finding("integrity.unlisted", Severity.WARN, None, what, do="list the bucket to see them all")
+        )
+    return findings
+
+
+def _parents(paths: Iterable[str]) -> set[str]:
+    """Every directory the paths imply."""
+    found: set[str] = set()
+    for path in paths:
+        parent = path.rpartition("/")[0]
+        while parent and parent not in found:
+            found.add(parent)
+            parent = parent.rpartition("/")[0]
+    return found
+
+
+def _unlisted(path: str, kind: Kind) -> Finding:
+    subject = shown_path(path)
+    if kind is Kind.UNREADABLE:
+        return Finding(
+            "storage.denied",
+            Severity.BLOCK,
+            subject,
+            "the directory cannot be listed",
+            do="check its permissions",
+        )
+    leftover = path == PARTIAL or path.startswith(PARTIAL + "/")
+    return Finding(
+        "integrity.unlisted",
+        Severity.BLOCK,
+        subject,
+        f"the manifest does not list this {kind.value}",
+        expected="nothing",
+        found=kind.value,
+        do="databom sync removes what an interrupted run left"
+        if leftover
+        else "move it out of the release's folder",
+    )

@@ -1,0 +1,106 @@
+"""doors – the `databom` command.
+
+One file a family of commands; each command is a handful of options over one function of `databom.tasks`.
+stdout carries the answer, stderr the progress and one summary sentence. Exit codes, everywhere:
+
+    0 yes · 1 no · 2 usage or configuration · 3 could not answer · 130 Ctrl-C · 143 SIGTERM
+
+An internal error is 3, never 1: a crash must not look like a verdict. No flag suppresses the exit code; in a
+shell, `databom verify … || true` does, and shows that it does.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from databom import __version__
+from databom.cli import demo, evidence, keys, pins, publish, setup, signing, trust, verify
+from databom.errors import CheckFailed, DatabomError
+
+
+class _Terminated(BaseException):
+    """SIGTERM, as an exception, so that temporary files are removed on the way out."""
+
+
+def _on_sigterm(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise _Terminated
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Exit codes: 0 yes, 1 no, 2 usage or configuration, 3 could not answer.",
+)
+@click.version_option(__version__, prog_name="databom")
+def cli() -> None:
+    """Train only on data you can account for.
+
+    \b
+    A first project:
+      databom init                                     decide what must hold (databom.toml)
+      databom trust add hn.pub --marketplace human-native --datasets 'hn-*'
+      databom add https://…/manifest.json              pin a release, register its DVC stage
+      databom sync                                     fetch and verify every byte
+      databom check                                    in CI: exit 1 unless everything holds
+
+    `databom demo` plays the whole story on real data in about a minute.
+    """  # noqa: D301  # \b is click's mark for a verbatim paragraph
+
+
+for _family in (setup, keys, trust, publish, signing, pins, verify, evidence, demo):
+    for _command in _family.COMMANDS:
+        cli.add_command(_command)
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with its code."""
+    if hasattr(signal, "SIGTERM"):
+        signal.signal(signal.SIGTERM, _on_sigterm)
+    code = _run()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of our output went away (`databom … | head`): nothing is left to say to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def _run() -> int:  # noqa: PLR0911  # one return an exit code
+    try:
+        code = cli.main(prog_name="databom", standalone_mode=False)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 3
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        click.echo("interrupted; nothing half-done was kept, run the same command again", err=True)
+        return 130
+    except _Terminated:
+        click.echo("terminated; nothing half-done was kept, run the same command again", err=True)
+        return 143
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except BrokenPipeError:
+        return 141
+    except CheckFailed as error:
+        click.echo(f"databom: {error}", err=True)
+        return 1
+    except DatabomError as error:
+        _explain(error)
+        return error.exit_code
+    except Exception:  # noqa: BLE001  # the last line of defence: an internal error is 3, never a verdict
+        traceback.print_exc()
+        click.echo("databom: internal error; this is a bug, please report the lines above", err=True)
+        return 3
+    return code if isinstance(code, int) else 0
+
+
+def _explain(error: DatabomError) -> None:
+    click.echo(f"databom: {error}", err=True)
+    if error.hint:
+        click.echo(f"  do: {error.hint}", err=True)

@@ -1,0 +1,98 @@
+"""Options every command takes after its name, and how an answer is printed."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from databom.cli.bars import Bars
+    from databom.model.finding import Report, Reports
+
+Command = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """The values of the common options."""
+
+    project: Path | None
+    format: str
+    strict: bool
+    quiet: bool
+    verbose: bool
+
+    @property
+    def json(self) -> bool:
+        """Whether stdout is for programs."""
+        return self.format == "json"
+
+    def say(self, text: str) -> None:
+        """One line on stderr, unless `-q`."""
+        if not self.quiet:
+            click.echo(text, err=True)
+
+    def show(self, value: Any, text: str) -> None:
+        """An answer that is not a report: `value` as JSON, or `text`."""
+        if self.json:
+            click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+        elif text:
+            click.echo(text)
+
+    def bars(self) -> Bars:
+        """Progress bars on stderr; nothing where it is not a terminal or `-q`."""
+        from databom.cli.bars import Bars
+
+        return Bars(enabled=not self.quiet and sys.stderr.isatty())
+
+    def answer(self, report: Report | Reports, *, passed: str | None = None) -> NoReturn:
+        """Print a report and exit with its verdict's code; the last line, the JSON and the code agree.
+
+        `passed` is the summary sentence of a pass, where the report's own would say too little.
+        """
+        from databom.cli.text import render
+
+        if self.strict:
+            report = report.strict()
+        if self.json:
+            click.echo(report.to_json(), nl=False)
+        else:
+            click.echo(render(report, quiet=self.quiet, verbose=self.verbose))
+        code = report.verdict.exit_code
+        self.say(passed if passed and code == 0 else report.sentence())
+        raise click.exceptions.Exit(code)
+
+
+def common(function: Command) -> Command:
+    """Give a command the options that all commands share, as its first argument."""
+
+    @click.option(
+        "--project",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="The project's folder. Default: $DATABOM_PROJECT, else the nearest parent with a databom.toml.",
+    )
+    @click.option(
+        "--format",
+        "format_",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        help="Of stdout.",
+    )
+    @click.option("--strict", is_flag=True, help="Warnings block.")
+    @click.option("-q", "--quiet", is_flag=True, help="No progress, no summary sentence.")
+    @click.option("-v", "--verbose", is_flag=True, help="Also show what is only information.")
+    @functools.wraps(function)
+    def wrapped(
+        *, project: Path | None, format_: str, strict: bool, quiet: bool, verbose: bool, **options: Any
+    ) -> Any:
+        return function(Common(project, format_, strict, quiet, verbose), **options)
+
+    return wrapped

@@ -1,0 +1,124 @@
+"""`databom verify`, `databom check`, `databom exec`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from databom.cli.options import Common, common
+
+
+@click.command()
+@click.argument("targets", metavar="[NAME|MANIFEST]...", nargs=-1)
+@click.option("--root", metavar="URL", help="Read the assets from here instead.")
+@click.option("--trust", type=click.Path(path_type=Path, dir_okay=False), help="Judge by this trust root.")
+@click.option("--trust-digest", metavar="sha256:HEX", help="The digest the trust root must have.")
+@click.option("--full", is_flag=True, help="Ignore every cache; also list a bucket for unlisted objects.")
+@click.option("--oms", is_flag=True, help="Each argument is an OpenSSF Model Signing bundle, not a manifest.")
+@common
+def verify(
+    options: Common,
+    targets: tuple[str, ...],
+    root: str | None,
+    trust: Path | None,
+    trust_digest: str | None,
+    full: bool,
+    oms: bool,
+) -> None:
+    """Ask who signed, is it current, are the bytes right. Reads only.
+
+    An argument that is a URL, holds '/' or ends in .json is a MANIFEST, anything else a pin's NAME; none means
+    every pin. With a MANIFEST and --trust no project is needed.
+    """
+    from databom.tasks.verifying import verify as task
+
+    report = task(
+        *targets,
+        root=root,
+        trust=trust,
+        trust_digest=trust_digest,
+        full=full,
+        oms=oms,
+        project=options.project,
+        progress=options.bars(),
+    )
+    options.answer(report)
+
+
+@click.command()
+@click.option(
+    "--base",
+    metavar="REF",
+    help="Also compare trust root, policy and pins with where this branch left REF (origin/main).",
+)
+@click.option("--trust", type=click.Path(path_type=Path, dir_okay=False), help="Judge by this trust root.")
+@click.option(
+    "--trust-digest",
+    metavar="sha256:HEX",
+    help="The digest the trust root must have; with --base, approves a changed one.",
+)
+@click.option("--policy-digest", metavar="sha256:HEX", help="With --base: approves a weaker policy.")
+@common
+def check(
+    options: Common,
+    base: str | None,
+    trust: Path | None,
+    trust_digest: str | None,
+    policy_digest: str | None,
+) -> None:
+    """Run every check of the policy over every pin: for CI. No pins is exit 2.
+
+    With --base a branch cannot quietly change who is believed: another trust root, a weaker policy, a pin that
+    went back and forgotten history block, although everything verifies.
+    """
+    from databom.tasks.verifying import check as task
+
+    answer = task(
+        base=base,
+        trust=trust,
+        trust_digest=trust_digest,
+        policy_digest=policy_digest,
+        project=options.project,
+        progress=options.bars(),
+    )
+    options.answer(answer)
+
+
+class _BeforeTheDash(click.Command):
+    """Takes what stands before the first `--` as its own; the rest is somebody else's command line."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Split, keep the command, let click read the rest."""
+        at = args.index("--") if "--" in args else len(args)
+        ctx.meta["databom.command"] = tuple(args[at + 1 :])
+        return super().parse_args(ctx, args[:at])
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """The usage line, with the part click does not know."""
+        return [*super().collect_usage_pieces(ctx), "-- CMD [ARG]..."]
+
+
+@click.command(name="exec", cls=_BeforeTheDash)
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@common
+def exec_(options: Common, names: tuple[str, ...]) -> None:
+    """Verify the named pins now (all by default), then run CMD in their place.
+
+    A refusal never starts CMD. This is the gate DVC cannot be: it hashes again whatever DVC skipped.
+    """
+    from databom.tasks.gating import gate, replace_process
+
+    command = click.get_current_context().meta["databom.command"]
+    if not command:
+        raise click.UsageError("put the command after `--`: databom exec [NAME]... -- CMD")
+    report = gate(*names, project=options.project, progress=options.bars())
+    if options.strict:
+        report = report.strict()
+    if report.verdict.exit_code != 0:
+        options.answer(report)
+    options.say(report.sentence())
+    replace_process(command, project=options.project)
+
+
+COMMANDS = (verify, check, exec_)

@@ -1,0 +1,211 @@
+"""Git, as far as databom asks it: where a branch left another one, and what a file was there.
+
+Only the `git` program is used, and only to read objects. It gets no shell, no pager, no prompt, no network and
+none of the caller's `GIT_*` variables; no filter, text conversion or hook of the repository runs, so that the
+bytes are those that were committed. Replacement objects (`refs/replace`) are ignored, and so is a bare repository
+that somebody committed as files of this one, whose history would be theirs to choose.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from databom.errors import ConfigError
+from databom.model.text import printable
+
+_FROZEN = (
+    *("--no-pager", "--no-replace-objects", "--literal-pathspecs"),
+    *("-c", "core.fsmonitor=false", "-c", "core.warnAmbiguousRefs=true", "-c", "protocol.allow=never"),
+    *("-c", "safe.bareRepository=explicit"),
+)
+_VARIABLES = {
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_NO_LAZY_FETCH": "1",
+    "LC_ALL": "C",
+}
+_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
+_MAX_ANSWER = 64 * 1024
+"""Bytes of any answer that is not a file."""
+_PATIENCE = 300.0
+"""Seconds after which a git that hangs is ended; reading objects of a large repository takes less than one."""
+_REGULAR = ("100644", "100755")
+
+
+class _Answer(NamedTuple):
+    code: int
+    out: bytes
+    err: str
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One commit of the repository whose work tree is at `top`."""
+
+    top: Path
+    """Without symlinks."""
+    id: str
+
+    def holds(self, path: Path) -> str | None:
+        """The name that a path of the work tree has in commits; None for one outside. Nothing needs to be there."""
+        try:
+            place = Path(os.path.normpath(path.parent.resolve() / path.name))
+        except (OSError, RuntimeError, ValueError):
+            return None
+        return place.relative_to(self.top).as_posix() if place.is_relative_to(self.top) else None
+
+    def read(self, path: Path, limit: int) -> bytes | None:
+        """The bytes that a file of the work tree had in this commit; None when it was not there.
+
+        Args:
+            path: where the file is, or would be, in the work tree.
+            limit: the most bytes it may have.
+
+        Raises:
+            ConfigError: it was no regular file there, is longer than `limit`, or is not in this clone.
+        """
+        name = self.holds(path)
+        if name is None:
+            return None
+        shown = f"{printable(name)} at commit {self.id[:12]}"
+        listed = _run(self.top, "ls-tree", "-z", "--full-tree", self.id, "--", name)
+        if listed.code != 0:
+            raise _refused(f"{shown} cannot be looked up", listed)
+        entry, _, _ = listed.out.partition(b"\0")
+        if not entry:
+            return None
+        mode, kind, blob = entry.partition(b"\t")[0].decode("ascii", "replace").split(" ", 2)
+        if mode not in _REGULAR:
+            what = "a link" if mode == "120000" else f"a {kind}"
+            raise ConfigError(f"{shown} is {what}, not a file", hint="commit the file itself on that branch")
+        answer = _run(self.top, "cat-file", "blob", blob, limit=limit)
+        if len(answer.out) > limit:
+            raise ConfigError(f"{shown} is larger than {limit:,} bytes")
+        if answer.code != 0:
+            raise _refused(f"{shown} cannot be read", answer, hint=_DEEPEN)
+        return answer.out
+
+
+_DEEPEN = (
+    "fetch the whole history: `fetch-depth: 0` for actions/checkout, `GIT_DEPTH: 0` for GitLab, "
+    "or `git fetch --unshallow` (`git fetch --deepen N` for a part)"
+)
+
+
+def merge_base(folder: Path, ref: str) -> Commit:
+    """The commit at which HEAD and `ref` parted: the newest one that is in the history of both.
+
+    Args:
+        folder: any folder of the work tree.
+        ref: a branch, a tag or a commit id.
+
+    Raises:
+        ConfigError: no git program, no repository, no such commit, an ambiguous name, or histories that do not
+            meet exactly once in this clone.
+    """
+    shown = printable(ref)
+    if not ref or ref.startswith("-") or not ref.isprintable():
+        raise ConfigError(
+            f"{shown or 'an empty text'} names no commit",
+            hint="name a branch, a tag or a commit id, such as origin/main",
+        )
+    top = _top(folder)
+    base = _commit(top, ref)
+    head = _commit(top, "HEAD")
+    answer = _run(top, "merge-base", "--all", base, head)
+    found = answer.out.decode("ascii", "replace").split()
+    if answer.code == 1 or (answer.code == 0 and not found):
+        is_shallow = _run(top, "rev-parse", "--is-shallow-repository").out.strip() == b"true"
+        raise ConfigError(
+            f"HEAD and {shown} have no commit in common"
+            + (" in this shallow clone: its history is cut" if is_shallow else ""),
+            hint=_DEEPEN if is_shallow else "name the branch that this one will be merged into",
+        )
+    if answer.code != 0 or not all(map(_COMMIT.match, found)):
+        raise _refused(f"where HEAD and {shown} parted cannot be told", answer, hint=_DEEPEN)
+    if len(found) > 1:
+        raise ConfigError(
+            f"HEAD and {shown} parted at {len(found)} commits at once: there is no one state to compare with",
+            hint=f"merge {shown} into this branch first",
+        )
+    return Commit(top, found[0])
+
+
+def _top(folder: Path) -> Path:
+    answer = _run(folder, "rev-parse", "--show-toplevel")
+    text = os.fsdecode(answer.out).removesuffix("\n")
+    if answer.code != 0 or not text:
+        raise _refused(
+            f"{printable(os.fspath(folder))} is in no git work tree that can be read",
+            answer,
+            hint="run this in a clone; one that belongs to another user needs: "
+            "git config --global --add safe.directory FOLDER",
+        )
+    return Path(text).resolve()
+
+
+def _commit(top: Path, ref: str) -> str:
+    shown = printable(ref)
+    # Not --quiet: it would also keep back the warning that two refs have this name.
+    answer = _run(top, "rev-parse", "--verify", f"{ref}^{{commit}}")
+    if "is ambiguous" in answer.err:
+        # A tag called origin/main goes before the branch, and whoever may push a tag would choose the base.
+        raise ConfigError(
+            f"{shown} is ambiguous: more than one ref has this name",
+            hint=f"write it in full (refs/remotes/{shown}), and find out who made the other one: git show-ref",
+        )
+    commit = answer.out.decode("ascii", "replace").strip()
+    if answer.code != 0 or not _COMMIT.match(commit):
+        if ref == "HEAD":
+            raise _refused("this repository has no commit yet", answer, hint="commit first")
+        raise _refused(
+            f"{shown} is no commit in this clone",
+            answer,
+            hint="fetch it first: git fetch origin; in CI, fetch the whole history (fetch-depth: 0)",
+        )
+    return commit
+
+
+def _refused(what: str, answer: _Answer, *, hint: str | None = None) -> ConfigError:
+    said = printable(answer.err.strip().partition("\n")[0])
+    return ConfigError(f"{what} ({said})" if said else what, hint=hint)
+
+
+def _run(folder: Path, *arguments: str, limit: int = _MAX_ANSWER) -> _Answer:
+    """What `git ARGUMENTS` answers; stdout is cut after `limit` + 1 bytes."""
+    program = shutil.which("git")
+    if program is None:
+        raise ConfigError("comparing with another branch needs the git program", hint="install git")
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    with tempfile.TemporaryFile() as errors:
+        try:
+            process = subprocess.Popen(  # noqa: S603  # no shell; a ref never begins with a dash
+                [program, "-C", os.fspath(folder), *_FROZEN, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env={**environ, **_VARIABLES},
+            )
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"git cannot be run: {error}") from error
+        assert process.stdout is not None
+        watch = threading.Timer(_PATIENCE, process.kill)
+        watch.start()
+        try:
+            with process.stdout:
+                out = process.stdout.read(limit + 1)
+            if len(out) > limit:
+                process.kill()
+        finally:
+            code = process.wait()
+            watch.cancel()
+        errors.seek(0)
+        return _Answer(code, out, errors.read(_MAX_ANSWER).decode("utf-8", "replace"))

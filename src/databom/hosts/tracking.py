@@ -1,0 +1,185 @@
+"""MLflow's client: the few calls databom makes to a tracking server, in plain data.
+
+Which calls, and why these (facts-mlflow.md 3 and 5): one `log_inputs` for all datasets, one `log_batch` for all tags,
+one upload a file. Artifacts go straight to the repository that the run's `artifact_uri` names, which saves the look-up
+of the run that `log_artifact` would do first. Nothing here bounds time: MLflow retries for minutes by settings that
+belong to the whole process, so whoever calls this does it from a thread of its own.
+
+MLflow's exceptions pass through unchanged; their texts may hold a password and must never be repeated.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from databom.errors import PluginError
+
+CONTEXT_TAG = "mlflow.data.context"
+MAX_INPUT_TAG_CHARS = 500
+GONE = "RESOURCE_DOES_NOT_EXIST"
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """One dataset input of a run, as MLflow stores it."""
+
+    name: str
+    digest: str
+    """At most 36 characters; MLflow refuses more."""
+    source_type: str
+    source: str
+    """JSON."""
+    profile: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """Per run. The rest is per dataset, and whoever logs a name and digest first has written it for good."""
+
+
+class Tracking:
+    """A tracking server as one client sees it."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    @property
+    def uri(self) -> str:
+        """Where the client tracks to; may hold a password."""
+        return str(self._client.tracking_uri)
+
+    def log_inputs(self, run_id: str, datasets: Sequence[Dataset]) -> None:
+        """Log dataset inputs; ones the run already has are kept as they are. One call."""
+        from mlflow.entities import Dataset as Entity
+        from mlflow.entities import DatasetInput, InputTag
+
+        self._client.log_inputs(
+            run_id,
+            [
+                DatasetInput(
+                    Entity(one.name, one.digest, one.source_type, one.source, profile=one.profile),
+                    [InputTag(key, value) for key, value in one.tags.items()],
+                )
+                for one in datasets
+            ],
+        )
+
+    def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Set tags, replacing those of the same name. One call up to 100 tags, one more for each further 100."""
+        from mlflow.entities import RunTag
+
+        items = list(tags.items())
+        for start in range(0, len(items), 100):
+            batch = [RunTag(key, value) for key, value in items[start : start + 100]]
+            self._client.log_batch(run_id, tags=batch, synchronous=True)
+
+    def put(self, run_id: str, artifact_uri: str | None, files: Mapping[str, bytes]) -> None:
+        """Write artifacts, replacing those of the same path. One call a file.
+
+        Args:
+            run_id: the run.
+            artifact_uri: where the run keeps its artifacts, when known; else MLflow looks it up.
+            files: contents by POSIX path below the run's artifacts.
+        """
+        repository = self._repository(artifact_uri)
+        # Not TemporaryDirectory: at the interpreter's end that one is removed under a thread that still uploads.
+        folder = tempfile.mkdtemp(prefix="databom-")
+        try:
+            for path, data in files.items():
+                parent, _, leaf = path.rpartition("/")
+                local = Path(folder, leaf)
+                local.write_bytes(data)
+                if repository is None:
+                    self._client.log_artifact(run_id, str(local), parent or None)
+                else:
+                    repository.log_artifact(str(local), parent or None)
+                local.unlink()
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _repository(self, artifact_uri: str | None) -> Any:
+        # Databricks adds a profile to the URI in the client; there the client's own way is taken.
+        if not artifact_uri or self.uri.startswith("databricks") or artifact_uri.startswith("dbfs:"):
+            return None
+        try:
+            from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+        except ImportError:
+            return None
+        try:
+            return get_artifact_repository(artifact_uri, tracking_uri=self.uri)
+        except TypeError:  # MLflow 2 takes the URI alone
+            return get_artifact_repository(artifact_uri)
+
+    def restore_status(self, run_id: str, status: str) -> None:
+        """Put a run's status back as it was, keeping its end time."""
+        self._client.update_run(run_id, status=status)
+
+
+def is_gone(error: BaseException) -> bool:
+    """Whether MLflow says that what was asked about does not exist (a deleted run, say)."""
+    return getattr(error, "error_code", None) == GONE
+
+
+def default_client() -> Any:
+    """A client of the tracking server that is configured now."""
+    from mlflow.tracking.client import MlflowClient
+
+    return MlflowClient()
+
+
+def run_tags(run_id: str) -> dict[str, str]:
+    """The tags of a run, as the configured tracking server gives them: an answer to look at, not to believe.
+
+    Raises:
+        PluginError: MLflow is not installed, or the run cannot be had.
+    """
+    try:
+        client = default_client()
+    except ImportError as error:
+        raise PluginError(
+            "MLflow is not installed in this environment", hint="pip install 'databom[mlflow]'"
+        ) from error
+    try:
+        tags: Mapping[str, str] = client.get_run(run_id).data.tags
+    except Exception as error:  # noqa: BLE001  # MLflow raises whatever its store raises, secrets included
+        raise PluginError(
+            f"the run cannot be read from {shown_uri(str(client.tracking_uri))} ({type(error).__name__})",
+            hint="check the run's id and MLFLOW_TRACKING_URI",
+        ) from None
+    return dict(tags)
+
+
+def shown_uri(uri: str) -> str:
+    """A tracking URI without user, password and query, for messages and files."""
+    try:
+        parts = urlsplit(uri)
+        host = parts.netloc.rpartition("@")[2]
+    except ValueError:
+        return "(a tracking server)"
+    if not parts.scheme:
+        return parts.path
+    return f"{parts.scheme}://{host}{parts.path}"
+
+
+def input_sources(datasets: object) -> list[str]:
+    """Where datasets say they come from (`mlflow.entities.DatasetInput`s): paths and URLs; none for most.
+
+    Only what names a file: a Hugging Face dataset has a `path` too, which is a name on its hub.
+    """
+    found = []
+    for one in datasets if isinstance(datasets, (list, tuple)) else ():
+        dataset = getattr(one, "dataset", None)
+        kind = str(getattr(dataset, "source_type", ""))
+        try:
+            source = json.loads(getattr(dataset, "source", ""))
+        except (TypeError, ValueError, RecursionError):
+            continue
+        if not isinstance(source, dict):
+            continue
+        keys = ("uri",) if kind.startswith("hugging") else ("uri", "path")
+        found += [source[key] for key in keys if isinstance(source.get(key), str)]
+    return found

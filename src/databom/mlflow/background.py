@@ -1,0 +1,72 @@
+"""One daemon thread with a timetable: everything slow that a run must not wait for.
+
+Daemon, because a hanging server must not keep the process from ending; a plain thread and not a pool, because pools
+refuse work while the interpreter shuts down, which is when MLflow ends the run of a program that did not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import heapq
+import itertools
+import threading
+import time
+from collections.abc import Callable
+
+_here = threading.local()
+
+
+def is_ours() -> bool:
+    """Whether the caller runs in one of these threads: then MLflow's client is called by databom itself."""
+    return getattr(_here, "ours", False)
+
+
+class Background:
+    """Runs jobs one after the other, each no earlier than it is due. The thread starts with the first job."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._jobs: list[tuple[float, int, contextvars.Context, Callable[[], None]]] = []
+        self._count = itertools.count()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def submit(self, job: Callable[[], None], *, due: float = 0.0) -> None:
+        """Have `job` run at `due` (monotonic) or soon after, with the caller's context variables.
+
+        A job must not raise; one that does is dropped.
+
+        Raises:
+            RuntimeError: there is no thread and none can be started any more (the interpreter shuts down).
+        """
+        with self._changed:
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                thread.start()
+                self._thread = thread
+            heapq.heappush(self._jobs, (due, next(self._count), contextvars.copy_context(), job))
+            self._changed.notify()
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a job is due now."""
+        with self._changed:
+            return bool(self._jobs) and self._jobs[0][0] <= time.monotonic()
+
+    def _next(self) -> tuple[contextvars.Context, Callable[[], None]]:
+        with self._changed:
+            while True:
+                wait = self._jobs[0][0] - time.monotonic() if self._jobs else None
+                if wait is not None and wait <= 0:
+                    _, _, context, job = heapq.heappop(self._jobs)
+                    return context, job
+                self._changed.wait(wait)
+
+    def _run(self) -> None:
+        _here.ours = True
+        while True:
+            context, job = self._next()
+            with contextlib.suppress(Exception):  # jobs report for themselves; the thread must go on
+                context.run(job)
+            del context, job  # or the last job's run would live until the next one

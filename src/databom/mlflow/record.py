@@ -1,0 +1,265 @@
+"""One run's evidence on its way to the tracking server: what has been sent, what is still owed.
+
+What is owed is always worked out anew from the evidence, and what the server has is remembered by digest; so it does
+not matter how often, from which hook or after which failure a delivery is tried.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from databom.mlflow import spool, warn
+from databom.mlflow.delivery import Refused, Server
+from databom.mlflow.gathering import Gathering
+from databom.mlflow.place import Place
+
+if TYPE_CHECKING:
+    from databom.hosts.tracking import Dataset
+    from databom.tasks.evidence import RunEvidence
+
+BUDGET_SECONDS = 2.0
+"""All that a run is ever made to wait for its evidence, start and end together."""
+SETTLE_SECONDS = 1.0
+"""Age of a run at which BOM, report and tags are written, if it has not ended by then."""
+MAX_INPUT_PATHS = 10_000
+NO_TIME = "no answer in time"
+
+
+class _Owed(NamedTuple):
+    """Everything a run is to be given, whether it has it or not."""
+
+    inputs: tuple[Dataset, ...]
+    manifests: Mapping[str, bytes]
+    files: Mapping[str, bytes]
+    tags: Mapping[str, str]
+
+
+class Record:
+    """A run that has begun. Its `deliver…` methods are jobs of the server's thread, the rest is for hooks."""
+
+    def __init__(
+        self,
+        here: Place,
+        gathering: Gathering,
+        server: Server,
+        *,
+        client: Any,
+        run_id: str,
+        artifact_uri: str | None,
+        attach: bool,
+        sent: Mapping[str, str],
+        earlier: Mapping[str, str],
+        waited: float,
+        is_gated: bool,
+    ) -> None:
+        from databom.hosts.tracking import Tracking, shown_uri
+
+        self.here = here
+        self.gathering = gathering
+        self.server = server
+        self.run_id = run_id
+        self.is_gated = is_gated
+        self._tracking = Tracking(client)
+        self.key = (self._tracking.uri, run_id)
+        self._shown = shown_uri(self._tracking.uri)
+        self._artifact_uri = artifact_uri
+        self._attach = attach
+        """Whether artifacts and inputs are wanted, or only tags (`auto = "tags"`)."""
+        self._earlier = earlier
+        self._waited = waited
+        self._tags: dict[str, str] = dict(sent)
+        self._files: dict[str, str] = {}
+        self._has_inputs = False
+        self._is_over = False
+        self._paths: set[str] = set()
+        self._lock = threading.Lock()
+
+    # --- for hooks --------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Have the delivery begun in the background."""
+        settled = time.monotonic() + SETTLE_SECONDS
+
+        def first() -> None:
+            self._submit(self.deliver_first)
+
+        def whole() -> None:
+            self._submit(self.deliver, settled)
+
+        self.gathering.when_quick(first)
+        self.gathering.when_full(whole)
+
+    def add_inputs(self, paths: Iterable[str]) -> None:
+        """Note where datasets came from that the run logged."""
+        with self._lock:
+            if len(self._paths) < MAX_INPUT_PATHS:
+                self._paths.update(paths)
+
+    def finish(self, seconds: float, *, last: bool = True) -> None:
+        """Deliver what is owed, waiting at most `seconds` and what is left of the budget; spool the rest."""
+        began = time.monotonic()
+        deadline = began + min(seconds, BUDGET_SECONDS - self._waited)
+        self._is_over = self._is_over or last
+        done = threading.Event()
+        delivered = False
+
+        def final() -> None:
+            nonlocal delivered
+            try:
+                delivered = self._deliver(first=False)
+            finally:
+                done.set()
+
+        try:
+            if not self.server.is_late:
+                self.gathering.wait_quick(deadline - time.monotonic())
+                self.gathering.wait_sweep(deadline)
+            patience = 0.0 if self.server.is_late else deadline - time.monotonic()
+            if not (self._submit(final) and done.wait(max(0.0, patience))):
+                self.server.was_late()
+                self._keep(NO_TIME)
+                if delivered:  # in the meantime
+                    spool.forget(self.here.root, self.run_id)
+        finally:
+            self._waited += time.monotonic() - began
+            if last:
+                self.let_go()
+
+    def let_go(self) -> None:
+        """The run needs nothing more from the look at its project."""
+        self._is_over = True
+        self.gathering.leave()
+
+    # --- jobs of the server's thread --------------------------------------------------------------
+
+    def deliver_first(self) -> None:
+        """What never changes: inputs and manifests. Then what earlier runs are still owed, one of them at least."""
+        if not self._attach:
+            return
+        # A run that is over already is delivered whole, by the job that its end has queued behind this one.
+        server = self.server
+        well = not server.is_shut_off if self._is_over else self._deliver(first=True)
+        if well and server.may_drain(self.here.root):
+            spool.drain(
+                self.here.root,
+                self._tracking,
+                self._shown,
+                go_on=lambda: not server.is_wanted and not server.is_shut_off,
+            )
+
+    def deliver(self) -> None:
+        """Everything, once the evidence has settled."""
+        if not self._is_over:
+            self._deliver(first=False)
+
+    def _submit(self, job: Callable[[], None], due: float = 0.0) -> bool:
+        try:
+            self.server.submit(job, due=due)
+        except RuntimeError:  # the interpreter shuts down
+            return False
+        return True
+
+    def _deliver(self, *, first: bool) -> bool:
+        owed = self._owed()
+        try:
+            self._send(owed, first=first)
+        except Refused:
+            self._keep(NO_TIME, owed)
+            return False
+        except Exception as error:  # noqa: BLE001  # MLflow raises what its stores raise; its text may hold a password
+            self._keep(type(error).__name__, owed)
+            return False
+        if not first:
+            spool.forget(self.here.root, self.run_id)
+        return True
+
+    def _send(self, owed: _Owed, *, first: bool) -> None:
+        server, tracking, run_id = self.server, self._tracking, self.run_id
+        if owed.inputs and not self._has_inputs:
+            server.call(lambda: tracking.log_inputs(run_id, owed.inputs))
+            self._has_inputs = True
+        for files in (owed.manifests,) if first else (owed.manifests, owed.files):
+            if new := {path: data for path, data in files.items() if self._files.get(path) != _digest(data)}:
+                server.call(lambda new=new: tracking.put(run_id, self._artifact_uri, new))  # type: ignore[misc]
+                self._files.update((path, _digest(data)) for path, data in new.items())
+        if first:
+            return
+        tags = {key: value for key, value in owed.tags.items() if self._tags.get(key) != value}
+        if tags:
+            server.call(lambda: tracking.set_tags(run_id, tags))
+            self._tags.update(tags)
+
+    # --- what there is to say -----------------------------------------------------------------------
+
+    def _evidence(self) -> RunEvidence | None:
+        from databom.tasks.use import snapshot
+
+        evidence = self.gathering.evidence
+        if evidence is None:
+            return None
+        with self._lock:
+            paths = tuple(self._paths)
+        floor = "fail" if self._earlier.get("databom.verdict") == "fail" else None
+        return replace(evidence.used(snapshot(self.here.root), paths), floor=floor)
+
+    def _owed(self) -> _Owed:
+        """Everything there is to say now. Where the project cannot be read, the tags alone."""
+        from databom.tasks.evidence import FOLDER, format_tags
+
+        try:
+            evidence = self._evidence()
+            if evidence is not None:
+                if not self._attach:
+                    return _Owed((), {}, {}, evidence.tags())
+                tags = evidence.tags()
+                replaced = {
+                    key: value for key, value in self._earlier.items() if tags.get(key, value) != value
+                }
+                bom = evidence.bom(self.run_id)
+                report = evidence.report(self.run_id, replaced)
+                return _Owed(
+                    evidence.inputs(),
+                    {f"{FOLDER}/manifests/{name}": data for name, data in evidence.manifests().items()},
+                    {f"{FOLDER}/bom.cdx.json": bom, f"{FOLDER}/report.json": report},
+                    {**tags, "databom.bom": _digest(bom)},
+                )
+        except Exception as error:  # noqa: BLE001  # a broken project must not hurt the run
+            warn.once(
+                f"could not make the evidence of a run ({type(error).__name__}); it carries its tags and no more"
+            )
+        verdict = "fail" if self.here.problem or self.gathering.broken else "unverified"
+        return _Owed((), {}, {}, format_tags(self.here.pins, verdict=verdict))
+
+    def _keep(self, why: str, owed: _Owed | None = None) -> None:
+        """Spool what the run is owed, and say so once for each server."""
+        owed = owed or self._owed()
+        root = self.here.root
+        parcel = spool.Parcel(
+            run_id=self.run_id,
+            tracking=self._shown,
+            tags=owed.tags,
+            files=owed.files,
+            inputs=owed.inputs,
+            manifests={path.rpartition("/")[2]: _digest(data) for path, data in owed.manifests.items()},
+        )
+        try:
+            kept = spool.put(root, parcel)
+        except Exception:  # noqa: BLE001  # a disk that is full too must not hurt the run
+            kept = False
+        where = (
+            f"is kept in {root}/.databom/spool and delivered later" if kept else "could not be kept either"
+        )
+        if self.server.is_first_trouble():
+            warn.once(
+                f"the evidence of runs could not be delivered to {self._shown} ({why}); "
+                f"it {where}. The runs themselves are not affected"
+            )
+
+
+def _digest(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()

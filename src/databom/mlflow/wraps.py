@@ -1,0 +1,184 @@
+"""Six thin wraps around MLflow's classes: where a run is created, resumed, fed and ended.
+
+Class methods, not module functions: every way to begin a run passes through them, also an early-bound
+`from mlflow import start_run`, Lightning's bare client and the children of a grid search. Not MLflow's own
+`safe_patch`: it is skipped under `disable_autologging()`, one failing patch silences the later ones, and it swallows
+every exception, so it could never refuse a run.
+
+| wrap | why |
+|---|---|
+| `MlflowClient.create_run` | every new run; the only place where a run can be refused before it exists |
+| `fluent.ActiveRun.__init__` | the only class-level point a *resumed* run passes |
+| `MlflowClient.get_run` | what a run's status was before MLflow resumed it, to put it back when it is refused |
+| `MlflowClient.log_inputs` | which datasets the run's own code logs |
+| `MlflowClient.set_terminated`, `.update_run` | the end |
+
+The wraps decide nothing: they call `runs` and MLflow, in an order in which neither can keep the other from running.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.abc
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from types import ModuleType
+from typing import Any
+
+from databom.errors import DatabomError
+from databom.mlflow import runs, warn
+
+_MARK = "__databom_wrap__"
+_TERMINAL = ("FINISHED", "FAILED", "KILLED")
+_lock = threading.Lock()
+
+
+def install() -> bool:
+    """Put the wraps in place, once; False when MLflow is not (wholly) imported."""
+    client_class = getattr(sys.modules.get("mlflow.tracking.client"), "MlflowClient", None)
+    active_run_class = getattr(sys.modules.get("mlflow.tracking.fluent"), "ActiveRun", None)
+    if client_class is None or active_run_class is None:
+        return False
+    with _lock:
+        if hasattr(client_class.create_run, _MARK):
+            return True
+        runs.prepare()
+        wanted: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
+            (active_run_class, "__init__", _active_run),
+            (client_class, "get_run", _get_run),
+            (client_class, "log_inputs", _log_inputs),
+            (client_class, "update_run", _update_run),
+            (client_class, "set_terminated", _set_terminated),
+            (client_class, "create_run", _create_run),  # last: it is the mark of a whole installation
+        )
+        # All or nothing: an MLflow that lacks one of them fails here, before any is replaced.
+        for owner, name, original, wrap in [(o, n, getattr(o, n), w) for o, n, w in wanted]:
+            wrapped = functools.wraps(original)(wrap(original))
+            setattr(wrapped, _MARK, original)
+            setattr(owner, name, wrapped)
+    return True
+
+
+@contextlib.contextmanager
+def _harmless(*, may_refuse: bool = False) -> Iterator[None]:
+    """Let nothing of ours through but a Ctrl-C and, where it may be, what refuses a run.
+
+    `runs` sees to that itself; this is the net below it.
+    """
+    try:
+        yield
+    except Exception as error:  # the hook must not hurt the run
+        if may_refuse and isinstance(error, DatabomError):
+            raise
+        warn.once("a hook of databom failed; the run is not affected, its evidence may be incomplete")
+
+
+def _create_run(original: Callable[..., Any]) -> Callable[..., Any]:
+    def create_run(self: Any, *args: Any, **kwargs: Any) -> Any:
+        ticket = None
+        with _harmless(may_refuse=True):
+            ticket, args, kwargs = runs.creating(args, kwargs)  # a DatabomError refuses the run (enforce)
+        try:
+            run = original(self, *args, **kwargs)
+        except BaseException:
+            with _harmless():
+                runs.abandoned(ticket)
+            raise
+        with _harmless():
+            runs.created(ticket, self, run)
+        return run
+
+    return create_run
+
+
+def _active_run(original: Callable[..., Any]) -> Callable[..., Any]:
+    def __init__(self: Any, run: Any) -> None:  # noqa: N807  # it stands in for MLflow's
+        with _harmless(may_refuse=True):
+            runs.activating(run)  # a DatabomError refuses a resumed run (enforce)
+        original(self, run)
+
+    return __init__
+
+
+def _get_run(original: Callable[..., Any]) -> Callable[..., Any]:
+    def get_run(self: Any, *args: Any, **kwargs: Any) -> Any:
+        run = original(self, *args, **kwargs)
+        with _harmless():
+            runs.seen(run)
+        return run
+
+    return get_run
+
+
+def _log_inputs(original: Callable[..., Any]) -> Callable[..., Any]:
+    def log_inputs(self: Any, *args: Any, **kwargs: Any) -> Any:
+        answer = original(self, *args, **kwargs)
+        with _harmless():
+            runs.fed(self, args, kwargs)
+        return answer
+
+    return log_inputs
+
+
+def _set_terminated(original: Callable[..., Any]) -> Callable[..., Any]:
+    def set_terminated(self: Any, run_id: str, *args: Any, **kwargs: Any) -> Any:
+        # A run that MLflow calls finished has its evidence. A Ctrl-C while we wait still ends the run.
+        try:
+            with _harmless():
+                runs.ending(self, run_id)
+        finally:
+            answer = original(self, run_id, *args, **kwargs)
+        return answer
+
+    return set_terminated
+
+
+def _update_run(original: Callable[..., Any]) -> Callable[..., Any]:
+    def update_run(self: Any, run_id: str, status: str | None = None, *args: Any, **kwargs: Any) -> Any:
+        try:
+            if status in _TERMINAL:
+                with _harmless():
+                    runs.ending(self, run_id)
+        finally:
+            answer = original(self, run_id, status, *args, **kwargs)
+        return answer
+
+    return update_run
+
+
+# --- while `import mlflow` is still going on ------------------------------------------------------
+
+
+def install_when_imported() -> None:
+    """Install as soon as the classes exist: a provider is made somewhere in the middle of `import mlflow`.
+
+    In which order MLflow imports its modules differs from version to version, but in all of them more imports follow
+    once both classes are there. (MLflow's own import hooks need a loader protocol that newer Pythons have dropped.)
+    """
+    if not install() and not any(isinstance(finder, _Watch) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Watch())
+
+
+class _Watch(importlib.abc.MetaPathFinder):
+    """Finds no module. Asked about one, it looks whether MLflow's classes are there by now.
+
+    Afterwards it stays and does nothing: the list of finders is being walked through while it is asked, and one that
+    took itself out would make the walk skip its neighbor.
+    """
+
+    def __init__(self) -> None:
+        self._is_done = False
+
+    def find_spec(
+        self,
+        fullname: str,  # noqa: ARG002  # the protocol's
+        path: Sequence[str] | None,  # noqa: ARG002
+        target: ModuleType | None = None,  # noqa: ARG002
+    ) -> None:
+        """None: whoever is next finds it."""
+        if not self._is_done:
+            self._is_done = True  # also where it fails, and while it is at it
+            with _harmless():
+                self._is_done = install()

@@ -1,0 +1,35 @@
+"""Say: what is claimed. Frozen data, read strictly; no I/O, no keys.
+
+| file | one idea |
+|---|---|
+| `strictjson` | JSON (RFC 8259) with one meaning: no repeated keys, no huge numbers, bounded |
+| `doubts` | where a refused JSON document is wrong |
+| `manifest` | the document that describes a release: `read_manifest(raw) -> Manifest` |
+| `croissant` | Croissant 1.0 and 1.1 read as a manifest |
+| `jsonld` | which of a JSON-LD document's members stand for which name |
+| `licenses` | licenses stated by URL or name, as SPDX expressions |
+| `claims` | the types of its parts |
+| `members` | which of its members this version does not know |
+| `wording` | why it was refused, in words, by the schema |
+| `paths` | which asset paths are safe on every system, and which collide |
+| `digest` | `sha256:<hex>`, and in-toto's `dirHash1` over a release |
+| `times` | RFC 3339 with `Z`, and the one clock |
+| `text` | strings from documents, made safe to show |
+| `finding` | findings, reports, verdicts |
+| `lock`, `config` | `databom.lock` and `databom.toml` |
+| `schemas/` | the published JSON Schema (draft 2020-12) of the manifest, `urn:databom:schema:manifest:v1` |
+
+The shortest program:
+
+    from databom.model.manifest import read_manifest
+
+    manifest = read_manifest(Path("manifest.json").read_bytes())
+    print(manifest.release, manifest.digest, manifest.tree)
+
+A document that is not what it claims is refused with `databom.errors.InputError`, and nothing else escapes,
+whatever the bytes. Every refusal names the place as a JSON pointer (RFC 6901), what was expected and what was
+found.
+
+This room imports `databom.errors`, the standard library and msgspec; jsonschema only to word a refusal. It
+does not promise that anyone signed what it reads: that is `databom.trust`. Reading is not believing.
+"""

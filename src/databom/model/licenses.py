@@ -1,0 +1,35 @@
+"""Licenses as other formats state them, by URL or by name, as SPDX license expressions."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from databom.model.claims import MAX_EXPRESSION_CHARS, UNSEEN
+
+_SPDX_URL = re.compile(r"https?://(?:www\.)?spdx\.org/licenses/([A-Za-z0-9.+-]+?)(?:\.(?:html|json))?/?")
+_CC_URL = re.compile(
+    r"https?://(?:www\.)?creativecommons\.org/(?:licenses/(by(?:-nc)?(?:-sa|-nd)?)/(1\.0|2\.0|2\.5|3\.0|4\.0)"
+    r"|publicdomain/(zero|mark)/1\.0)(?:/(?:legalcode|deed)(?:\.[a-z-]+)?)?/?"
+)
+_ID = r"\(?[A-Za-z0-9.+:-]+\)?"
+_EXPRESSION = re.compile(rf"{_ID}(?: (?:AND|OR|WITH) {_ID})*")
+
+
+def spdx_of(stated: str) -> str:
+    """The expression for one license: an SPDX or Creative Commons URL by its id, an id or expression as it is.
+
+    Anything else becomes a LicenseRef made of the text, which no table permits by itself. Whether an id exists
+    is not asked here.
+    """
+    if match := _SPDX_URL.fullmatch(stated):
+        return match[1]
+    if match := _CC_URL.fullmatch(stated):
+        if match[3]:
+            return "CC0-1.0" if match[3] == "zero" else "CC-PDM-1.0"
+        return f"CC-{match[1].upper()}-{match[2]}"
+    if len(stated) <= MAX_EXPRESSION_CHARS and _EXPRESSION.fullmatch(stated) and not UNSEEN.search(stated):
+        return stated
+    slug = re.sub(r"[^A-Za-z0-9.]+", "-", stated.partition("://")[2] or stated)[:60].strip("-")
+    # Two texts may make one slug; the digest keeps their references apart.
+    return f"LicenseRef-{slug or 'stated'}-{hashlib.sha256(stated.encode()).hexdigest()[:8]}"

@@ -1,0 +1,120 @@
+"""What an entry of a local tree is, and an open regular file of it."""
+
+from __future__ import annotations
+
+import enum
+import os
+import stat
+from typing import NamedTuple, Self
+
+from databom.storage.posix import close, storage_error
+
+
+class FileStat(NamedTuple):
+    """What changes whenever a file's bytes may have: the key by which a digest can be remembered."""
+
+    dev: int
+    ino: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+def file_stat(status: os.stat_result) -> FileStat:
+    """The part of a stat result that is a file's key."""
+    return FileStat(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+class Kind(enum.StrEnum):
+    """What an entry of a tree is. `DEEP` and `UNREADABLE` are directories that were not entered."""
+
+    FILE = "file"
+    SYMLINK = "symbolic link"
+    FIFO = "FIFO"
+    SOCKET = "socket"
+    DEVICE = "device"
+    EMPTY = "empty directory"
+    DEEP = "directory deeper than any manifest may name"
+    UNREADABLE = "directory that cannot be read"
+
+
+def kind_of(mode: int) -> Kind | None:
+    """The kind a mode stands for; None for a directory."""
+    if stat.S_ISDIR(mode):
+        return None
+    if stat.S_ISREG(mode):
+        return Kind.FILE
+    return {stat.S_IFLNK: Kind.SYMLINK, stat.S_IFIFO: Kind.FIFO, stat.S_IFSOCK: Kind.SOCKET}.get(
+        stat.S_IFMT(mode), Kind.DEVICE
+    )
+
+
+class SmallFile(NamedTuple):
+    """A file read in one go: its bytes, its key before and after, and `linked` as `LocalStream` has it."""
+
+    data: bytes
+    opened: FileStat
+    after: FileStat
+    linked: int
+
+
+class LocalStream:
+    """An open regular file of a tree: a `Stream` that can also be looked at.
+
+    `opened` is its key when it was opened, and `linked` the number of its names if it had several then. A
+    file that was reached through a link into DVC's cache counts as having one: the cache may have links.
+    """
+
+    __slots__ = ("_fd", "length", "linked", "opened", "shown")
+
+    def __init__(self, descriptor: int, opened: FileStat, linked: int, shown: str) -> None:
+        self._fd = descriptor
+        self.opened = opened
+        self.length: int | None = opened.size
+        self.linked = linked
+        self.shown = shown
+
+    def read(self, n: int, /) -> bytes:
+        """At most `n` bytes; empty at the end.
+
+        Raises:
+            StorageError: the disk did not answer.
+        """
+        try:
+            return os.read(self._fd, n)
+        except OSError as error:
+            raise storage_error(error, self.shown, "read") from error
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill `buffer` as far as one call does; 0 at the end.
+
+        Raises:
+            StorageError: the disk did not answer.
+        """
+        try:
+            return os.readv(self._fd, [buffer])
+        except OSError as error:
+            raise storage_error(error, self.shown, "read") from error
+
+    def stat(self) -> FileStat:
+        """The file's key now; equal to `opened` as long as nobody changed it.
+
+        Raises:
+            StorageError: the disk did not answer.
+        """
+        try:
+            return file_stat(os.fstat(self._fd))
+        except OSError as error:
+            raise storage_error(error, self.shown, "look at") from error
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        if self._fd >= 0:
+            descriptor, self._fd = self._fd, -1
+            close(descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()

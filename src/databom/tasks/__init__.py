@@ -1,0 +1,48 @@
+"""do – the verbs.
+
+One file a verb. A task reads its inputs through `databom.storage`, asks `databom.trust` and
+`databom.checks`, and is the only place that writes into a project. The command line is a thin layer of
+options over these functions, and `databom` exports most of them, so both always agree.
+
+    from databom.tasks import add, sync, verify
+    add("https://marketplace.example/hn/manifest.json", name="imagepack").require()
+    sync("imagepack").require()
+
+A task that can make a report returns one, whatever it found: a "no" is a verdict, not an exception.
+`ConfigError` is raised where the request itself makes no sense (no project, unknown name), other
+`DatabomError`s where no report can be made.
+
+Imports `checks`, `bom`, `hosts` and everything below; nothing here imports `cli` or a door.
+"""
+
+from __future__ import annotations
+
+from databom._lazy import lazy_exports
+
+__getattr__, __dir__, __all__ = lazy_exports(
+    __name__,
+    {
+        "Project": "databom.tasks.project",
+        "add": "databom.tasks.adding",
+        "bom": "databom.tasks.writing_bom",
+        "check": "databom.tasks.verifying",
+        "doctor": "databom.tasks.examining",
+        "gate": "databom.tasks.gating",
+        "init": "databom.tasks.initializing",
+        "key_id": "databom.tasks.keyring",
+        "new_key": "databom.tasks.keyring",
+        "open_asset": "databom.tasks.opening",
+        "publish": "databom.tasks.publishing",
+        "sign": "databom.tasks.signing",
+        "sync": "databom.tasks.syncing",
+        "trust_add": "databom.tasks.keyring",
+        "trust_diff": "databom.tasks.rotating",
+        "trust_draft": "databom.tasks.rotating",
+        "trust_remove": "databom.tasks.keyring",
+        "trust_show": "databom.tasks.keyring",
+        "trust_sign": "databom.tasks.rotating",
+        "trust_update": "databom.tasks.rotating",
+        "update": "databom.tasks.updating",
+        "verify": "databom.tasks.verifying",
+    },
+)

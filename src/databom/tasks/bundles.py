@@ -1,0 +1,63 @@
+"""OpenSSF Model Signing bundles: judged like a manifest, as far as one says anything."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from databom.model import times
+from databom.model.config import Config
+from databom.model.finding import Finding, Severity
+from databom.model.manifest import MAX_MANIFEST_BYTES
+from databom.storage.location import Location
+from databom.storage.reader import read_document
+from databom.tasks.believing import Believed
+from databom.tasks.judging import Judged
+from databom.trust.oms import open_bundle
+
+
+def judge_bundle(
+    location: Location, believed: Believed, *, config: Config | None, now: datetime | None = None
+) -> Judged:
+    """Fetch a bundle and decide whether it is believed.
+
+    A bundle states no license, no payment and no creator: that is one warning (`license.missing`), and no bundle
+    can be pinned.
+
+    Raises:
+        StorageError: it could not be had.
+    """
+    raw = read_document(location, limit=MAX_MANIFEST_BYTES)
+    now = now or times.now()
+    digest = config.policy_digest if config else None
+    if believed.root is None:
+        return Judged(None, believed, believed.findings, (), digest)
+    opened = open_bundle(raw, believed.root, now=now)
+    doubts = [*believed.findings, *opened.findings]
+    if believed.also is not None:
+        narrower = open_bundle(raw, believed.also, now=now)
+        doubts += [
+            replace(one, what=f"by the user's own trust root: {one.what}") for one in narrower.findings
+        ]
+    policy = () if opened.manifest is None else (_silent(opened.manifest.release),)
+    return Judged(opened.manifest, believed, tuple(doubts), policy, digest, opened.keyids, opened.marketplace)
+
+
+def _silent(release: str) -> Finding:
+    return Finding(
+        "license.missing",
+        Severity.WARN,
+        release,
+        "a bundle says which files were signed, and nothing of license, payment or creator",
+        expected="a manifest",
+        found="an OpenSSF Model Signing bundle",
+        do="ask the publisher for a manifest before you train on this; a bundle cannot be pinned",
+    )
+
+
+def beside(location: Location, root: Location) -> frozenset[str]:
+    """The bundle's own path below the assets' root: the one file that is not unlisted."""
+    if location.is_local and root.is_local:
+        path, folder = location.local_path, root.local_path
+        return frozenset({path.relative_to(folder).as_posix()} if path.is_relative_to(folder) else ())
+    return frozenset({location.name}) if location.parent == root else frozenset()

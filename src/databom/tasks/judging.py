@@ -1,0 +1,161 @@
+"""What every verb asks of a manifest before it looks at a single asset.
+
+The order is fixed, and the same in the docs:
+
+1. the bytes are strict JSON and a manifest (`manifest.*`);
+2. whoever signed them may speak for this dataset, now (`signature.*`, `trust.*`);
+3. it is the release that was asked for, and history does not contradict it (`release.*`);
+4. it says enough, and policy allows the use (`manifest.incomplete`, `attribution.*`, `license.*`).
+
+A refusal in 1-3 means the document is not believed, and nothing may be written on its word. A refusal in 4 is
+about a believed document.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from databom.checks.completeness import check_completeness
+from databom.checks.gate import check_gate
+from databom.checks.release import check_expiry, check_history, check_pin
+from databom.errors import InputError
+from databom.model import times
+from databom.model.config import Config, Policy
+from databom.model.digest import sha256
+from databom.model.finding import Finding, Report, Severity, Subject, Summary, findings_of
+from databom.model.lock import Pin, Seen
+from databom.model.manifest import Manifest, read_manifest
+from databom.tasks.believing import Believed
+from databom.tasks.project import Project
+from databom.tasks.receiving import Received, kept
+from databom.trust.jcs import canonical
+from databom.trust.opening import content_digest, open_manifest
+
+REISSUABLE = ("payment", "issued_at", "expires_at")
+"""Members in which a re-issue of a release may differ."""
+
+DEFAULT_POLICY = Policy(
+    payment="declared", attribution="warn", completeness="warn", personal_data="off", coverage="warn"
+)
+"""The policy of `databom verify MANIFEST --trust FILE` outside any project: `init`'s defaults."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A manifest and every finding about it short of its assets."""
+
+    manifest: Manifest | None
+    believed: Believed
+    doubts: tuple[Finding, ...]
+    """Findings of steps 1-3: about whether the document is believed."""
+    policy: tuple[Finding, ...]
+    """Findings of step 4: about a believed document."""
+    policy_digest: str | None
+    keyids: tuple[str, ...] = ()
+    marketplace: str | None = None
+
+    @property
+    def is_believed(self) -> bool:
+        """Whether nothing in steps 1-3 blocks."""
+        return self.manifest is not None and not any(f.severity is Severity.BLOCK for f in self.doubts)
+
+    def report(
+        self, name: str | None, findings: tuple[Finding, ...] = (), summary: Summary | None = None
+    ) -> Report:
+        """A report over this judgement and `findings` about the assets."""
+        manifest = self.manifest
+        subject = Subject(name)
+        if manifest is not None:
+            subject = Subject(name, manifest.release, manifest.digest, manifest.tree)
+        return Report(
+            subject=subject,
+            findings=(*self.doubts, *self.policy, *findings),
+            summary=summary or Summary(assets=len(manifest.assets) if manifest else 0),
+            trust=self.believed.digest,
+            policy=self.policy_digest,
+        )
+
+
+def judge(
+    received: Received,
+    believed: Believed,
+    *,
+    config: Config | None,
+    pin: Pin | None = None,
+    seen: Seen | None = None,
+    now: datetime | None = None,
+) -> Judged:
+    """Run steps 1-4 over a manifest and what stands beside it.
+
+    Args:
+        received: the manifest exactly as received, and its signatures.
+        believed: the trust root in force.
+        config: the project's decisions; None judges by `init`'s default policy.
+        pin: when the manifest is one that was pinned, the pin.
+        seen: what the project has seen of this dataset; pass None for a kept manifest that `pin` fixes.
+        now: the time to judge by; the clock's by default.
+    """
+    now = now or times.now()
+    digest = config.policy_digest if config else None
+    try:
+        manifest = read_manifest(received.manifest)
+    except InputError as error:
+        return Judged(None, believed, (*believed.findings, *findings_of(error)), (), digest)
+    doubts = list(believed.findings)
+    keyids: tuple[str, ...] = ()
+    marketplace = None
+    if believed.root is not None:
+        # The lock's `first_seen` is our own claim and no evidence that a signature is older than its key's end.
+        opened = open_manifest(
+            manifest, received.envelope, believed.root, now=now, timestamps=received.timestamps
+        )
+        doubts += opened.findings
+        keyids, marketplace = opened.keyids, opened.marketplace
+    if believed.also is not None:
+        narrower = open_manifest(
+            manifest, received.envelope, believed.also, now=now, timestamps=received.timestamps
+        )
+        doubts += [
+            replace(one, what=f"by the user's own trust root: {one.what}") for one in narrower.findings
+        ]
+    doubts += check_expiry(manifest, now)
+    if pin is not None:
+        doubts += check_pin(manifest, pin)
+    elif seen is not None:
+        content, core = content_digests(manifest)
+        doubts += check_history(manifest, content, core, seen)
+    policy = (
+        *check_completeness(manifest, config.policy if config else DEFAULT_POLICY, now),
+        *check_gate(manifest),
+    )
+    return Judged(manifest, believed, tuple(doubts), policy, digest, keyids, marketplace)
+
+
+def judge_pin(project: Project, name: str, believed: Believed, *, now: datetime | None = None) -> Judged:
+    """Run steps 1-4 over the manifest that is kept for a pin.
+
+    Raises:
+        StorageError: the kept manifest or envelope is there and cannot be read.
+    """
+    pin = project.pin(name)
+    received = kept(project, name)
+    if received is None:
+        lost = Finding(
+            "release.mismatch",
+            Severity.BLOCK,
+            pin.release,
+            "the manifest that was kept for this pin is gone",
+            expected=pin.manifest,
+            found="no file",
+            do=f"git restore provenance/manifests/{name}.json",
+        )
+        return Judged(None, believed, (*believed.findings, lost), (), project.config.policy_digest)
+    return judge(received, believed, config=project.config, pin=pin, now=now)
+
+
+def content_digests(manifest: Manifest) -> tuple[str, str]:
+    """The content digest, and the same without the members a re-issue may change."""
+    content = manifest.content()
+    core = {key: value for key, value in content.items() if key not in REISSUABLE}
+    return content_digest(manifest), sha256(canonical(core))

@@ -1,0 +1,187 @@
+"""`databom publish`: build and sign the manifest of a release. The marketplace's side, and every test's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from databom.checks.integrity import measure_all
+from databom.errors import ConfigError, InputError
+from databom.model import strictjson, times
+from databom.model.manifest import Asset, read_manifest
+from databom.model.text import printable
+from databom.storage import files
+from databom.storage.tree import Kind, LocalTree
+from databom.tasks.keyring import read_private_key
+from databom.tasks.progress import Progress, Silent
+from databom.tasks.receiving import ENVELOPE_SUFFIX, TIMESTAMPS_SUFFIX
+from databom.trust.opening import sign_manifest
+
+MANIFEST = "manifest.json"
+_ORDER = (
+    "dataset_id",
+    "version",
+    "sequence",
+    "marketplace_id",
+    "creator_id",
+    "issued_at",
+    "license",
+    "payment",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What was written. Digests are `sha256:<hex>`, `bytes` the sum of the assets' sizes."""
+
+    release: str
+    manifest_path: Path
+    envelope_path: Path | None
+    digest: str
+    tree: str
+    assets: int
+    bytes: int
+    keyid: str
+
+
+def template() -> str:
+    """A manifest to fill in, without assets: `publish --from` adds them, hashed."""
+    value = {
+        "dataset_id": "hn-imagepack-2026-01",
+        "version": "2026-01-10",
+        "sequence": 1,
+        "marketplace_id": "human-native",
+        "creator_id": "creator:alice",
+        "license": {"type": "commercial", "spdx": "CC-BY-4.0", "revocable": False},
+        "payment": {"model": "one-time", "transaction_id": "txn_…"},
+    }
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def publish(
+    directory: Path | str,
+    *,
+    key: Path | str,
+    fields: Mapping[str, Any] | None = None,
+    filled: Path | str | None = None,
+    embed: bool = False,
+    output: Path | str | None = None,
+    now: datetime | None = None,
+    progress: Progress | None = None,
+) -> Published:
+    """Hash every file below `directory`, write a manifest that lists them, and sign it.
+
+    Args:
+        directory: the release's files. The manifest and its envelope may lie in it; they are not assets.
+        key: the private key file.
+        fields: members of the manifest; None members and empty objects are left out.
+        filled: a JSON file with members, as `template()` gives; `fields` win over it.
+        embed: sign in the manifest's `signature` member instead of beside it.
+        output: where the manifest goes; by default `manifest.json` in `directory`.
+        now: what `issued_at` says when nobody else does.
+        progress: told how far it is.
+
+    Raises:
+        ConfigError: no such directory, no files in it, or a member that is missing or refused.
+        StorageError: a file cannot be read, or the manifest not be written.
+    """
+    folder = Path(directory)
+    if not files.is_folder(folder):
+        raise ConfigError(f"{printable(str(folder))} is not a folder")
+    target = Path(output) if output is not None else folder / MANIFEST
+    signer = read_private_key(key)
+    manifest = _members(fields or {}, filled, now or times.now())
+    for needed in ("dataset_id", "version", "license"):
+        if needed not in manifest:
+            raise ConfigError(f"a release needs {needed}", hint="pass it as an option, or with --from FILE")
+    manifest["assets"] = _assets(folder, target, progress or Silent())
+    try:
+        raw, envelope = sign_manifest(manifest, signer, embed=embed)
+        read = read_manifest(raw)
+    except InputError as error:
+        lines = "; ".join(f"{p.found or p.subject or 'manifest'}: {p.what}" for p in error.problems[:5])
+        raise ConfigError(
+            f"this would not be a valid manifest: {lines}", hint="rename it, then publish again"
+        ) from None
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.with_name(target.name + ENVELOPE_SUFFIX)
+    files.write_atomic(target, raw)
+    if envelope is not None:
+        files.write_atomic(beside, envelope)
+    else:
+        beside.unlink(missing_ok=True)
+    return Published(
+        release=read.release,
+        manifest_path=target,
+        envelope_path=beside if envelope is not None else None,
+        digest=read.digest,
+        tree=read.tree,
+        assets=len(read.assets),
+        bytes=read.total_bytes or 0,
+        keyid=signer.public.keyid,
+    )
+
+
+def _members(fields: Mapping[str, Any], filled: Path | str | None, now: datetime) -> dict[str, Any]:
+    base: dict[str, Any] = {}
+    if filled is not None:
+        try:
+            value = strictjson.loads(files.read_bounded(Path(filled), 16 << 20))
+        except InputError as error:
+            raise ConfigError(f"{filled}: {error}", hint=error.hint) from None
+        if not isinstance(value, dict):
+            raise ConfigError(f"{filled} is not a manifest: it must be a JSON object")
+        base = {name: item for name, item in value.items() if name not in ("assets", "signature")}
+    for name, given in fields.items():
+        value = _stated(given)
+        old = base.get(name)
+        if isinstance(value, dict) and isinstance(old, dict):
+            base[name] = {**old, **value}
+        elif value not in (None, {}):
+            base[name] = value
+    base.setdefault("issued_at", times.format(now))
+    return {**{name: base[name] for name in _ORDER if name in base}, **base}
+
+
+def _stated(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: item for name, item in value.items() if item is not None}
+    return value
+
+
+def _assets(folder: Path, target: Path, progress: Progress) -> list[dict[str, Any]]:
+    tree = LocalTree(folder)
+    beside = ("", ENVELOPE_SUFFIX, TIMESTAMPS_SUFFIX)
+    own = {target.with_name(target.name + suffix).resolve() for suffix in beside}
+    paths = []
+    for path, kind in tree.walk():
+        if (folder / path).resolve() in own:
+            continue
+        if kind is Kind.EMPTY:
+            continue
+        if kind is not Kind.FILE:
+            raise ConfigError(
+                f"{folder / path} is a {kind.value}; a release holds regular files only",
+                hint="replace it by a file, or move it out of the folder",
+            )
+        paths.append(path)
+    if not paths:
+        raise ConfigError(f"{folder} holds no files", hint="a release has at least one asset")
+    sizes = {path: (folder / path).stat().st_size for path in paths}
+    progress.start(str(folder), assets=len(paths), size=sum(sizes.values()))
+    try:
+        wanted = [Asset(path=path, sha256="", size=None) for path in sorted(paths)]
+        rows = [*measure_all(wanted, tree, progress=progress.update)]
+    finally:
+        progress.stop()
+    assets = []
+    for row in sorted(rows, key=lambda one: one.path):
+        if row.error is not None or row.sha256 is None:
+            problem = row.error
+            raise ConfigError(f"{row.path}: {problem.what if problem else 'cannot be hashed'}")
+        assets.append({"path": row.path, "sha256": row.sha256, "size": row.size})
+    return assets

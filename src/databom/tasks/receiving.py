@@ -1,0 +1,84 @@
+"""What a marketplace sends: a manifest and what stands beside it. One way to fetch them, one way to find them kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from databom.errors import MissingError
+from databom.model.strictjson import MAX_DOCUMENT_BYTES
+from databom.storage import files
+from databom.storage.location import Location
+from databom.storage.reader import read_document, read_optional_document
+from databom.tasks.project import MAX_TRUST_BYTES, Project, read_optional
+
+ENVELOPE_SUFFIX = ".dsse"
+TIMESTAMPS_SUFFIX = ".dsse.tsr"
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """Bytes exactly as received; nothing in them is believed yet."""
+
+    manifest: bytes
+    envelope: bytes | None = None
+    """`manifest.json.dsse`: the detached signature, None where there is none."""
+    timestamps: bytes | None = None
+    """`manifest.json.dsse.tsr`: RFC 3161 tokens over its signatures; never without an envelope."""
+
+
+def receive(location: Location, *, name: str | None = None) -> Received:
+    """Fetch a manifest, its detached signature, and the time stamps over that.
+
+    Args:
+        location: the manifest's.
+        name: the pin whose credentials (DATABOM_TOKEN_<NAME>) apply.
+
+    Raises:
+        StorageError: one could not be had; absent signatures and time stamps are an answer, unreachable ones not.
+    """
+    try:
+        manifest = read_document(location, limit=MAX_DOCUMENT_BYTES, name=name)
+    except MissingError as error:
+        error.hint = error.hint or "check the address: a manifest is a JSON file, as …/manifest.json"
+        raise
+    envelope = read_optional_document(location.sibling(ENVELOPE_SUFFIX), limit=MAX_TRUST_BYTES, name=name)
+    if envelope is None:
+        return Received(manifest)
+    beside = location.sibling(TIMESTAMPS_SUFFIX)
+    return Received(manifest, envelope, read_optional_document(beside, limit=MAX_TRUST_BYTES, name=name))
+
+
+def kept(project: Project, name: str) -> Received | None:
+    """What was kept for a pin; None where the manifest is gone.
+
+    Raises:
+        StorageError: a kept file is there and cannot be read.
+    """
+    try:
+        manifest = files.read_bounded(project.manifest_path(name), MAX_DOCUMENT_BYTES)
+    except MissingError:
+        return None
+    envelope = read_optional(project.envelope_path(name), MAX_TRUST_BYTES)
+    if envelope is None:
+        return Received(manifest)
+    return Received(manifest, envelope, read_optional(project.timestamps_path(name), MAX_TRUST_BYTES))
+
+
+def keep(project: Project, name: str, received: Received) -> None:
+    """Keep what was received, byte for byte, where `kept` finds it.
+
+    Raises:
+        StorageError: it could not be written.
+    """
+    path = project.manifest_path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_atomic(path, received.manifest)
+    beside = {
+        project.envelope_path(name): received.envelope,
+        project.timestamps_path(name): received.timestamps,
+    }
+    for path, raw in beside.items():
+        if raw is not None:
+            files.write_atomic(path, raw)
+        else:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,320 @@
+"""`databom sync`: fetch what is missing, verify every byte, judge, write the report. What the DVC stage runs.
+
+For each pin, in this order:
+
+1. The old report is removed: whatever happens next, nothing stale says "pass".
+2. The kept manifest is judged. A refusal stops here; no asset of a refused release is fetched.
+3. What only an earlier release of the pin had is retired. Assets on disk are hashed, and one that does not match is
+   moved to quarantine.
+4. Missing assets are fetched to temporary names, hashed while streaming, and published only when they match.
+   An asset with an open quarantine case is not fetched: that takes `--refetch`, which is recorded.
+5. On a pass: DVC's state is seeded, the stat record and, last of all, the report are written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from databom.checks.integrity import Outcome, check_outcomes, check_unlisted, compare, measure_all
+from databom.errors import InputError, Problem, StorageError
+from databom.hosts import dvc_state
+from databom.model import times
+from databom.model.finding import Finding, Report, Reports, Subject, Summary, Verdict, findings_of
+from databom.model.manifest import Asset, Manifest
+from databom.storage import files
+from databom.storage.reader import open_reader
+from databom.storage.staging import Staging
+from databom.storage.tree import LocalTree
+from databom.tasks import confine, quarantine, recorded, retiring
+from databom.tasks.believing import Believed, load_trust
+from databom.tasks.ingesting import Fetched, ingest
+from databom.tasks.judging import judge_pin
+from databom.tasks.progress import Progress, Silent
+from databom.tasks.project import Project, exclusive_project, find_root
+from databom.tasks.quarantine import Case
+
+EVIDENCE = frozenset({"integrity.mismatch", "integrity.size", "integrity.unsafe-file"})
+"""What is wrong with a file that is moved aside; a file that cannot be read stays where it is."""
+
+
+def sync(
+    *names: str,
+    refetch: bool = False,
+    project: Path | str | None = None,
+    now: datetime | None = None,
+    progress: Progress | None = None,
+) -> Report | Reports:
+    """Fetch what is missing of the named pins (all by default), verify every byte, judge, write the reports.
+
+    Published assets are never overwritten. A local asset that does not match is moved to quarantine and every
+    later `sync` refuses until `refetch`, which is recorded; only unpublished temporary files repair themselves.
+
+    Returns:
+        One name gives a `Report`, otherwise `Reports`. `storage.*` findings say what could not be had.
+
+    Raises:
+        ConfigError: no project, no pins, an unknown name, no trust root.
+        StorageError: the project's own files cannot be written.
+    """
+    now = now or times.now()
+    folder = Path(project).absolute() if project is not None else find_root()
+    reports = []
+    with exclusive_project(folder):
+        place = Project.load(folder)
+        believed = load_trust(place)
+        for name in place.names(names):
+            confine.require(place, name, place.pin(name))
+            run = _Sync(place, name, believed, refetch, now, progress or Silent())
+            reports.append(run.run())
+            place = run.place
+    return reports[0] if len(names) == 1 else Reports(tuple(reports))
+
+
+@dataclass(slots=True)
+class _Sync:
+    """One pin's pass."""
+
+    place: Project
+    name: str
+    believed: Believed
+    refetch: bool
+    now: datetime
+    progress: Progress
+    findings: list[Finding] = field(default_factory=list)
+
+    def run(self) -> Report:
+        """Steps 1-5."""
+        pin = self.place.pin(self.name)
+        self.place.report_path(self.name).unlink(missing_ok=True)
+        recorded.forget(self.place, self.name)
+        try:
+            judged = judge_pin(self.place, self.name, self.believed, now=self.now)
+        except StorageError as error:
+            subject = Subject(self.name, pin.release, pin.manifest, pin.tree)
+            doubts = (*self.believed.findings, *findings_of(error))
+            return self._last(Report(subject, doubts, trust=self.believed.digest))
+        manifest = judged.manifest
+        if manifest is None or judged.report(self.name).verdict is not Verdict.PASS:
+            return self._last(judged.report(self.name))
+        outcomes = {asset.path: Outcome(asset.path, error=_not_tried(asset)) for asset in manifest.assets}
+        folder = self.place.data_path(pin)
+        tree = LocalTree(folder, cache_root=dvc_state.cache_root(self.place.root))
+        tried = False
+        try:
+            inside = None if Path(pin.path).is_absolute() else self.place.root
+            with Staging(folder, beneath=inside) as staging:
+                staging.sweep()
+                retiring.retire(self.place, self.name, manifest, tree, staging)
+                retiring.remember(self.place, self.name, pin)
+                for outcome in self._assets(manifest, tree, staging):
+                    outcomes[outcome.path] = outcome
+                    tried = True
+            self.findings += check_unlisted(outcomes, tree)
+        except (StorageError, InputError) as error:
+            self.findings += findings_of(error)
+            if not tried:  # one trouble with the folder, not one for each asset
+                count = len(manifest.assets)
+                return self._last(
+                    judged.report(self.name, tuple(self.findings), Summary(assets=count, failed=count))
+                )
+        result = check_outcomes(manifest, outcomes.values(), tree.shown)
+        report = judged.report(self.name, (*self.findings, *result.findings), result.summary)
+        if report.verdict is Verdict.PASS:
+            self._passed(report, result.outcomes)
+        return self._last(report)
+
+    # --- steps 3 and 4 ------------------------------------------------------------------------
+
+    def _assets(self, manifest: Manifest, tree: LocalTree, staging: Staging) -> Iterator[Outcome]:
+        cases = {case.path: case for case in self._open_cases(manifest)}
+        md5 = dvc_state.in_dvc_project(self.place.root)
+        meter = _Meter(self.progress)
+        self.progress.start(self.name, assets=len(manifest.assets), size=manifest.total_bytes)
+        try:
+            missing = []
+            by_path = {asset.path: asset for asset in manifest.assets}
+            for outcome in self._on_disk(manifest, tree, md5=md5, meter=meter):
+                asset = by_path[outcome.path]
+                problem = compare(asset, outcome)
+                if problem is not None and problem.code in EVIDENCE:
+                    case = self._set_aside(problem, outcome.size, self.place.pin(self.name).path)
+                    self._move(staging, asset.path, case)
+                    if self.refetch:
+                        quarantine.settle(case, self.now)
+                        missing.append(asset)
+                    else:
+                        yield Outcome(asset.path, error=_evidence(problem, case, self.place.root, self.name))
+                elif problem is not None and problem.code == "integrity.missing":
+                    if asset.path in cases:
+                        case = cases[asset.path]
+                        yield Outcome(asset.path, error=_open(case, self.place.root, self.name))
+                    else:
+                        missing.append(asset)
+                else:
+                    yield outcome
+            if missing:
+                yield from self._fetch(missing, staging, tree, md5=md5, meter=meter)
+        finally:
+            self.progress.stop()
+
+    def _on_disk(self, manifest: Manifest, tree: LocalTree, *, md5: bool, meter: _Meter) -> Iterator[Outcome]:
+        if not tree.root.exists():
+            absent = Problem("integrity.missing", None, "there is no such file")
+            return iter([Outcome(asset.path, error=absent) for asset in manifest.assets])
+        return measure_all(manifest.assets, tree, md5=md5, progress=meter.measured)
+
+    def _fetch(
+        self, missing: list[Asset], staging: Staging, tree: LocalTree, *, md5: bool, meter: _Meter
+    ) -> Iterator[Outcome]:
+        pin = self.place.pin(self.name)
+        source = self.place.source(pin.root)
+        staging.require(sum(asset.size or 0 for asset in missing))
+        reader = open_reader(source, name=self.name, marketplace=pin.marketplace)
+
+        def set_aside(fetched: Fetched) -> Outcome:
+            problem = compare(fetched.asset, fetched.measured, source.shown)
+            assert problem is not None
+            where = f"{source.shown.rstrip('/')}/{fetched.asset.path}"
+            case = self._set_aside(problem, fetched.measured.size, where)
+            staging.set_aside(fetched.temp, case.asset / fetched.asset.path)
+            return Outcome(fetched.asset.path, error=_evidence(problem, case, self.place.root, self.name))
+
+        yield from ingest(missing, reader, staging, tree, md5=md5, set_aside=set_aside, advance=meter.fetched)
+        self._record_refetch(missing)
+
+    # --- evidence -----------------------------------------------------------------------------
+
+    def _open_cases(self, manifest: Manifest) -> list[Case]:
+        cases = list(quarantine.open_cases(self.place.quarantine_dir, self.name, manifest.digest))
+        if self.refetch:
+            for case in cases:
+                quarantine.settle(case, self.now)
+            return []
+        return cases
+
+    def _set_aside(self, problem: Problem, size: int | None, source: str) -> Case:
+        pin = self.place.pin(self.name)
+        self.place.state("quarantine")
+        assert problem.subject is not None
+        return quarantine.open_case(
+            self.place.quarantine_dir,
+            Case(
+                folder=self.place.quarantine_dir,
+                name=self.name,
+                manifest=pin.manifest,
+                path=problem.subject,
+                code=problem.code,
+                expected=problem.expected,
+                found=problem.found,
+                size=size,
+                source=source,
+                happened_at=times.format(self.now),
+            ),
+        )
+
+    def _move(self, staging: Staging, path: str, case: Case) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            staging.move_out(path, case.asset)
+
+    def _record_refetch(self, assets: Iterable[Asset]) -> None:
+        """`--refetch` is an exception a person asked for: `seen` remembers it, in git."""
+        if not self.refetch:
+            return
+        pin = self.place.pin(self.name)
+        seen = self.place.lock.seen.get(pin.dataset_id)
+        if seen is None:
+            return
+        count = sum(1 for _ in assets)
+        note = f"{times.format(self.now)} {pin.release}: refetched {count} asset{'' if count == 1 else 's'}"
+        changed = msgspec.structs.replace(seen, notes=(*seen.notes, note))
+        self.place = self.place.save_lock(self.place.lock.with_seen(pin.dataset_id, changed))
+
+    # --- step 5 -------------------------------------------------------------------------------
+
+    def _passed(self, report: Report, outcomes: Iterable[Outcome]) -> None:
+        rows = list(outcomes)
+        folder = self.place.data_path(self.place.pin(self.name))
+        if dvc_state.in_dvc_project(self.place.root):
+            dvc_state.seed(self.place.root, ((folder / row.path, row.md5) for row in rows if row.md5))
+        recorded.record(self.place, self.name, rows)
+        retiring.remember(self.place, self.name, self.place.pin(self.name), passed=True)
+        path = self.place.report_path(self.name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_atomic(path, stage_report(report))
+
+    def _last(self, report: Report) -> Report:
+        """Keep the last report, pass or not, for whoever asks later."""
+        self.place.state("last")
+        files.write_atomic(self.place.last_dir / f"{self.name}.json", report.to_json().encode())
+        return report
+
+
+class _Meter:
+    """Adds the assets hashed on disk and the assets fetched for one bar."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._disk = (0, 0)
+        self._net = (0, 0)
+
+    def measured(self, assets: int, size: int) -> None:
+        self._disk = (assets, size)
+        self._tell()
+
+    def fetched(self, size: int) -> None:
+        self._net = (self._net[0] + 1, self._net[1] + size)
+        self._tell()
+
+    def _tell(self) -> None:
+        # An asset that is missing on disk was "measured" at no cost; count it when it has come.
+        self._progress.update(
+            max(self._disk[0] * bool(self._disk[1]), self._net[0]), self._disk[1] + self._net[1]
+        )
+
+
+def stage_report(report: Report) -> bytes:
+    """The deterministic report that DVC shows as metrics: digests and counts at the top, the whole below."""
+    whole = report.to_dict()
+    top: Mapping[str, object] = {
+        "verdict": whole["verdict"],
+        "manifest": report.subject.manifest,
+        "tree": report.subject.tree,
+        "trust": report.trust,
+        "policy": report.policy,
+        **whole["summary"],
+        "report": whole,
+    }
+    return (json.dumps(top, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _not_tried(asset: Asset) -> Problem:
+    return Problem(
+        "storage.unreachable", asset.path, "not tried: the pass ended before its turn", do="run it again"
+    )
+
+
+def _evidence(problem: Problem, case: Case, root: Path, name: str) -> Problem:
+    where = case.folder.relative_to(root).as_posix()
+    return problem._replace(
+        what=f"{problem.what}; the bytes were set aside in {where}",
+        do=f"find out how this happened; then `databom sync {name} --refetch` fetches the asset again",
+    )
+
+
+def _open(case: Case, root: Path, name: str) -> Problem:
+    where = case.folder.relative_to(root).as_posix()
+    return Problem(
+        case.code,
+        case.path,
+        f"did not match on {case.happened_at}, and nobody has decided since; the bytes are in {where}",
+        case.expected,
+        case.found,
+        f"find out how this happened; then `databom sync {name} --refetch` fetches the asset again",
+    )

@@ -1,0 +1,306 @@
+"""`databom verify` and `databom check`: who signed, is it current, are the bytes right. Reads only."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+from datetime import datetime
+from pathlib import Path
+
+from databom.checks.integrity import check_integrity, check_objects, check_unlisted
+from databom.errors import ConfigError, InputError, StorageError
+from databom.hosts import dvc_state
+from databom.model.finding import Finding, Report, Reports, Severity, Subject, Summary, findings_of
+from databom.model.manifest import Manifest
+from databom.model.text import printable
+from databom.storage import files
+from databom.storage.location import Location, parse_location
+from databom.storage.reader import Reader, open_reader
+from databom.storage.tree import LocalTree
+from databom.tasks.believing import Believed, load_trust
+from databom.tasks.bundles import beside, judge_bundle
+from databom.tasks.comparing import compare
+from databom.tasks.judging import Judged, judge, judge_pin
+from databom.tasks.progress import Progress, Silent
+from databom.tasks.project import Project, typed
+from databom.tasks.receiving import ENVELOPE_SUFFIX, TIMESTAMPS_SUFFIX, receive
+from databom.tasks.rootfile import is_named
+
+
+def is_manifest(target: str) -> bool:
+    """Whether an argument is a MANIFEST (a URL, holds `/`, or ends in `.json`); anything else is a NAME."""
+    return "/" in target or target.endswith(".json")
+
+
+def verify(
+    *targets: str | Path,
+    root: str | None = None,
+    trust: Path | str | None = None,
+    trust_digest: str | None = None,
+    full: bool = False,
+    executor: Executor | None = None,
+    oms: bool = False,
+    project: Path | str | None = None,
+    now: datetime | None = None,
+    progress: Progress | None = None,
+) -> Report | Reports:
+    """Ask of each target: who signed it, is it current, does every asset match. Writes nothing.
+
+    Args:
+        targets: names of pins, or manifests (paths or URLs); none means every pin.
+        root: where the assets are read from, instead of the pin's local folder or the manifest's own directory.
+        trust: a trust root to judge by, instead of the one `DATABOM_TRUST` names or the project's. With either
+            of the two a manifest needs no project.
+        trust_digest: `sha256:<hex>` that the trust root must have.
+        full: also list a bucket for objects that the manifest does not name (a warning).
+        executor: where the hashing runs; by default threads of this process.
+        oms: the targets are OpenSSF Model Signing bundles (paths or URLs), not manifests.
+        project: the project's folder; by default the one around the working directory.
+        now: the time to judge by.
+        progress: told how far it is.
+
+    Returns:
+        One target gives a `Report`, otherwise `Reports`. A "no" is a verdict, never an exception.
+
+    Raises:
+        ConfigError: no project where one is needed, an unknown name, no trust root.
+    """
+    names = tuple(dict.fromkeys(map(str, targets)))
+    if oms and not names:
+        raise ConfigError("--oms needs the bundle to verify", hint="databom verify BUNDLE --oms --trust FILE")
+    place = _place(names, project, trust, oms)
+    believed = load_trust(place, Path(trust) if trust else None, trust_digest)
+    options = _Options(root, full, executor, now, progress or Silent(), oms)
+    if place is not None and not names:
+        return Reports(tuple(_verify_pin(place, name, believed, options) for name in place.names(())))
+    reports = tuple(
+        _verify_manifest(place, target, believed, options)
+        if oms or is_manifest(target)
+        else _verify_pin(_needed(place), target, believed, options)
+        for target in names
+    )
+    return reports[0] if len(reports) == 1 else Reports(reports)
+
+
+def check(
+    *,
+    base: str | None = None,
+    trust: Path | str | None = None,
+    trust_digest: str | None = None,
+    policy_digest: str | None = None,
+    project: Path | str | None = None,
+    executor: Executor | None = None,
+    now: datetime | None = None,
+    progress: Progress | None = None,
+) -> Reports:
+    """Every check of the policy over every pin: what CI runs.
+
+    Args:
+        base: a branch, tag or commit id: also compare the trust root, the policy and the pins with the commit at
+            which the work tree left it. The pins' reports then hold what became of them, and one more report, whose
+            subject has no name, what changed for the project.
+        trust: a trust root to judge by, as for `verify`.
+        trust_digest: `sha256:<hex>` that the trust root must have. Approves, with `base`, a root that has it.
+        policy_digest: `sha256:<hex>` of a weaker policy that somebody outside the branch approves; needs `base`.
+        project: the project's folder; by default the one around the working directory.
+        executor: where the hashing runs; by default threads of this process.
+        now: the time to judge by.
+        progress: told how far it is.
+
+    Raises:
+        ConfigError: no project, or no pins (an empty check never passes); no git, no such `base`, or a clone that
+            is too shallow to compare with it.
+    """
+    if policy_digest is not None and base is None:
+        raise ConfigError(
+            "--policy-digest approves what changed since a base, and none is named",
+            hint="databom check --base origin/main --policy-digest sha256:...",
+        )
+    place = Project.load(project)
+    compared = None
+    if base is not None:
+        compared = compare(place, base, trust_digest=trust_digest, policy_digest=policy_digest, now=now)
+    answer = verify(
+        trust=trust,
+        trust_digest=trust_digest,
+        project=place.root,
+        executor=executor,
+        now=now,
+        progress=progress,
+    )
+    assert isinstance(answer, Reports)
+    if base is None or compared is None:
+        return answer
+    pins = (report.plus(compared.pins.get(report.subject.name or "", ())) for report in answer.reports)
+    changes = Report(
+        Subject(),
+        compared.project,
+        trust=answer.reports[0].trust,
+        policy=place.config.policy_digest,
+        about=f"changes since {printable(base)}",
+    )
+    return Reports((*pins, changes))
+
+
+class _Options:
+    """What holds for every target of one call."""
+
+    def __init__(
+        self,
+        root: str | None,
+        full: bool,
+        executor: Executor | None,
+        now: datetime | None,
+        progress: Progress,
+        oms: bool = False,
+    ) -> None:
+        self.root = root
+        self.full = full
+        self.executor = executor
+        self.now = now
+        self.progress = progress
+        self.oms = oms
+
+
+def _place(
+    targets: tuple[str, ...], project: Path | str | None, trust: Path | str | None, oms: bool
+) -> Project | None:
+    """The project, which only a manifest with its own trust root can do without."""
+    if project is None and is_named(trust) and targets and (oms or all(map(is_manifest, targets))):
+        try:
+            return Project.load()
+        except ConfigError:
+            return None
+    return Project.load(project)
+
+
+def _needed(place: Project | None) -> Project:
+    if place is None:
+        raise ConfigError("a pin's name needs a project", hint="pass --project DIR")
+    return place
+
+
+def _verify_pin(place: Project, name: str, believed: Believed, options: _Options) -> Report:
+    pin = place.pin(name)
+    try:
+        judged = judge_pin(place, name, believed, now=options.now)
+    except (InputError, StorageError) as error:
+        return Report(
+            Subject(name, pin.release, pin.manifest, pin.tree),
+            (*believed.findings, *findings_of(error)),
+            trust=believed.digest,
+        )
+    if not judged.is_believed or judged.manifest is None:
+        return judged.report(name)
+    if options.root is not None:
+        location = parse_location(typed(options.root))
+        return _verify_assets(judged, name, location, options, hint=None)
+    folder = place.data_path(pin)
+    if not files.is_folder(folder):
+        return judged.report(name, (absent(judged.manifest, name, pin.path),), _none_checked(judged.manifest))
+    tree = LocalTree(folder, cache_root=dvc_state.cache_root(place.root))
+    return _verify_tree(judged, name, tree, options)
+
+
+def _verify_manifest(place: Project | None, target: str, believed: Believed, options: _Options) -> Report:
+    location = parse_location(typed(target))
+    config = place.config if place else None
+    try:
+        if options.oms:
+            judged = judge_bundle(location, believed, config=config, now=options.now)
+        else:
+            judged = judge(receive(location), believed, config=config, now=options.now)
+    except (InputError, StorageError) as error:
+        return Report(Subject(), (*believed.findings, *findings_of(error)), trust=believed.digest)
+    if not judged.is_believed:
+        return judged.report(None)
+    assets = parse_location(typed(options.root)) if options.root else location.parent
+    if options.oms:
+        own = beside(location, assets)
+    elif options.root is None:
+        own = frozenset(location.name + suffix for suffix in ("", ENVELOPE_SUFFIX, TIMESTAMPS_SUFFIX))
+    else:
+        own = frozenset()
+    return _verify_assets(judged, None, assets, options, hint=target, allow=own)
+
+
+def _verify_assets(
+    judged: Judged,
+    name: str | None,
+    location: Location,
+    options: _Options,
+    *,
+    hint: str | None,
+    allow: frozenset[str] = frozenset(),
+) -> Report:
+    assert judged.manifest is not None
+    if location.is_local:
+        if not files.is_folder(location.local_path):
+            missing = absent(judged.manifest, name or hint or "", location.shown)
+            return judged.report(name, (missing,), _none_checked(judged.manifest))
+        return _verify_tree(judged, name, LocalTree(location.local_path), options, allow=allow)
+    try:
+        reader = open_reader(location, name=name, marketplace=judged.marketplace)
+    except StorageError as error:
+        return judged.report(name, findings_of(error), _none_checked(judged.manifest))
+    extra: tuple[Finding, ...] = ()
+    if options.full and location.is_bucket:
+        extra = _beside(judged.manifest, reader, allow)
+    return _hash(judged, name, reader, options, extra)
+
+
+def _beside(manifest: Manifest, reader: Reader, allow: frozenset[str]) -> tuple[Finding, ...]:
+    """What a bucket holds below the release's root that the manifest does not list."""
+    from databom.storage.s3 import S3Reader
+
+    assert isinstance(reader, S3Reader)
+    own = allow or frozenset({"manifest.json", "manifest.json.dsse", "manifest.json.dsse.tsr"})
+    try:
+        objects = (path for path, _ in reader.walk())
+        return tuple(check_objects((asset.path for asset in manifest.assets), objects, own))
+    except StorageError as error:
+        return findings_of(error)
+
+
+def _verify_tree(
+    judged: Judged, name: str | None, tree: LocalTree, options: _Options, allow: frozenset[str] = frozenset()
+) -> Report:
+    assert judged.manifest is not None
+    paths = (asset.path for asset in judged.manifest.assets)
+    try:
+        unlisted = tuple(check_unlisted(paths, tree, allow=allow))
+    except StorageError as error:
+        unlisted = findings_of(error)
+    return _hash(judged, name, tree, options, unlisted)
+
+
+def _hash(
+    judged: Judged, name: str | None, reader: Reader, options: _Options, extra: tuple[Finding, ...]
+) -> Report:
+    manifest = judged.manifest
+    assert manifest is not None
+    options.progress.start(name or manifest.release, assets=len(manifest.assets), size=manifest.total_bytes)
+    try:
+        result = check_integrity(
+            manifest, reader, executor=options.executor, progress=options.progress.update
+        )
+    finally:
+        options.progress.stop()
+    return judged.report(name, (*extra, *result.findings), result.summary)
+
+
+def absent(manifest: Manifest, name: str, where: str) -> Finding:
+    """One finding for a whole tree that is not there, instead of one for each asset."""
+    count = len(manifest.assets)
+    return Finding(
+        "integrity.missing",
+        Severity.BLOCK,
+        where,
+        "the folder with the assets is not there",
+        expected=f"{count} asset{'' if count == 1 else 's'}",
+        found="no folder",
+        do=f"databom sync {name}" if "/" not in name else "name the folder with --root",
+    )
+
+
+def _none_checked(manifest: Manifest) -> Summary:
+    return Summary(assets=len(manifest.assets), failed=len(manifest.assets))

@@ -1,0 +1,69 @@
+"""`databom bom`: the dataset bill of materials."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from databom.bom.cyclonedx import BomEntry, build_bom, dumps
+from databom.errors import ConfigError, InputError
+from databom.model.manifest import Manifest, read_manifest
+from databom.model.strictjson import MAX_DOCUMENT_BYTES
+from databom.storage import files
+from databom.tasks.project import Project
+
+
+def bom(*names: str, run_id: str | None = None, project: Path | str | None = None) -> bytes:
+    """The BOM of the named pins (all by default) as CycloneDX 1.6 JSON; byte-identical for identical pins.
+
+    With `run_id` it is the BOM of one MLflow run: the pins that run names, each with its use. What the tracking
+    server answers is only a question to the project: a pin whose manifest the project no longer holds is refused.
+
+    Raises:
+        ConfigError: no project, no pins, an unknown name, or a run that used other manifests than are pinned.
+        PluginError: MLflow is not installed, or the run cannot be read.
+    """
+    place = Project.load(project)
+    if run_id is None:
+        entries = [BomEntry(place.pin(name), kept_manifest(place, name), None) for name in place.names(names)]
+        return dumps(build_bom(entries))
+    from databom.hosts.tracking import run_tags
+
+    tags = run_tags(run_id)
+    entries = []
+    for name in names or tuple(part for part in tags.get("databom.pins", "").split(",") if part):
+        pin = place.pin(name)
+        recorded = tags.get(f"databom.{name}.manifest")
+        if recorded != pin.manifest:
+            raise ConfigError(
+                f"the run used another release of {name!r} than is pinned now",
+                hint=f"check out the commit that pinned {recorded}; the run's own artifact databom/bom.cdx.json has it",
+            )
+        entries.append(BomEntry(pin, kept_manifest(place, name), tags.get(f"databom.{name}.use")))
+    if not entries:
+        raise ConfigError(
+            f"the run {run_id} carries no pins", hint="it was not started inside a project with pins"
+        )
+    return dumps(build_bom(entries, run_id=run_id))
+
+
+def kept_manifest(place: Project, name: str) -> Manifest:
+    """The manifest kept for a pin, when it is still the one that was pinned.
+
+    Raises:
+        ConfigError: it is not.
+        StorageError: it cannot be read.
+    """
+    pin = place.pin(name)
+    try:
+        manifest = read_manifest(files.read_bounded(place.manifest_path(name), MAX_DOCUMENT_BYTES))
+    except InputError as error:
+        raise ConfigError(
+            f"the manifest kept for {name!r} is damaged: {error}", hint="restore it from git"
+        ) from None
+    if manifest.digest != pin.manifest:
+        raise ConfigError(
+            f"the manifest kept for {name!r} is not the one that was pinned: "
+            f"expected {pin.manifest}, found {manifest.digest}",
+            hint="restore it from git",
+        )
+    return manifest

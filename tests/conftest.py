@@ -1,0 +1,24 @@
+"""Fixtures every room may use; servers and hosts are in `support/`."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+os.environ.setdefault("DVC_NO_ANALYTICS", "1")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("DO_NOT_TRACK", "true")
+os.environ.pop("DATABOM_TRUST", None)
+
+pytest_plugins = ["support.fixtures_r2", "support.house"]
+
+_SERVED = ("s3", "dvc", "mlflow", "slow")
+"""Markers of tests that run servers and other programs, which a busy machine may starve for longer than they bear."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give such a test a second and a third try, which the summary counts; a test of our own code has one."""
+    for item in items:
+        if any(item.get_closest_marker(name) for name in _SERVED):
+            item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))

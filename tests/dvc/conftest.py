@@ -1,0 +1,5 @@
+"""The `team` fixture for this folder."""
+
+from support.dvcteam import team
+
+__all__ = ["team"]

@@ -1,0 +1,155 @@
+"""Projects with pins, made by the real verbs; stores and servers; a databom that has forgotten the last test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.tracking import Switchboard, make_metadata, mlflow_server
+
+FILES = {"images/cat.jpg": b"a cat\n", "images/dog.jpg": b"a dog, longer\n", "labels.csv": b"cat,dog\n"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def metadata(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """databom's entry points as pyproject.toml has them, found before those of an older installation.
+
+    They are on sys.path before any test imports MLflow, which reads them once.
+    """
+    folder = make_metadata(tmp_path_factory.mktemp("metadata"))
+    sys.path.insert(0, str(folder))
+    assert "mlflow.tracking" not in sys.modules
+    return folder
+
+
+@dataclass(frozen=True)
+class Market:
+    """A marketplace: a signed release in a folder, and its key."""
+
+    manifest: Path
+    key: Path
+
+
+@pytest.fixture(scope="session")
+def market(tmp_path_factory: pytest.TempPathFactory, metadata: Path) -> Market:
+    from databom.tasks import new_key, publish
+
+    folder = tmp_path_factory.mktemp("market")
+    for path, data in FILES.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(data)
+    key = tmp_path_factory.mktemp("key") / "market.pem"
+    new_key(key)
+    fields = {
+        "dataset_id": "hn-imagepack",
+        "version": "2026-01-10",
+        "creator_id": "creator:alice",
+        "license": {"type": "commercial", "spdx": "CC-BY-4.0"},
+        "payment": {"model": "one-time", "transaction_id": "txn_7"},
+    }
+    publish(folder, key=key, fields=fields, output=folder / "manifest.json")
+    return Market(folder / "manifest.json", key)
+
+
+@pytest.fixture(scope="session")
+def make_project(market: Market) -> Callable[..., Path]:
+    """Make a project whose pins are fetched and verified."""
+    from databom.tasks import add, init, sync, trust_add
+
+    def make(folder: Path, *names: str, synced: bool = True) -> Path:
+        init(folder)
+        trust_add(
+            market.key.with_suffix(".pem.pub"), marketplace="human-native", datasets=["hn-*"], project=folder
+        )
+        for name in names or ("pack",):
+            add(str(market.manifest), name=name, project=folder)
+        if synced:
+            sync(project=folder).require()
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def project(tmp_path: Path, make_project: Callable[..., Path]) -> Path:
+    """A project with one pin, `pack`, verified."""
+    return make_project(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory, metadata: Path) -> Path:
+    """A sqlite store MLflow has made its tables in: that takes seconds, so it is done once and copied."""
+    from mlflow.tracking import MlflowClient
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def store(tmp_path: Path, empty_store: Path) -> str:
+    """The URI of a fresh sqlite store whose artifacts go beside it."""
+    return new_store(tmp_path / "store", empty_store)
+
+
+def new_store(folder: Path, empty_store: Path) -> str:
+    """A fresh sqlite store with one experiment, `0`'s artifacts beside it."""
+    import sqlite3
+
+    folder.mkdir(exist_ok=True)
+    shutil.copy(empty_store, folder / "mlflow.db")
+    with sqlite3.connect(folder / "mlflow.db") as database:
+        database.execute("UPDATE experiments SET artifact_location = ?", ((folder / "artifacts").as_uri(),))
+    return f"sqlite:///{folder}/mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real tracking server."""
+    with mlflow_server(tmp_path_factory.mktemp("server")) as url:
+        yield url
+
+
+@pytest.fixture
+def board(server: str) -> Iterator[Switchboard]:
+    """A way to the real server that can be made to fail."""
+    switchboard = Switchboard(server)
+    yield switchboard
+    switchboard.close()
+
+
+@pytest.fixture
+def door(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """databom.mlflow in this process, with nothing left of an earlier test and nothing left for a later one."""
+    import mlflow
+
+    import databom.mlflow
+    from databom.mlflow import place, runs, switch, warn, wraps
+    from databom.tasks import use
+
+    def forget() -> None:
+        runs._after_fork()
+        switch._switch = switch._Switch()
+        place._known.clear()
+        warn._said.clear()
+        warn.silence(False)
+        use._read.clear()
+        use._declared.clear()
+
+    for name in [name for name in os.environ if name.startswith(("DATABOM_", "DVC_", "MLFLOW_RUN"))]:
+        monkeypatch.delenv(name)
+    forget()
+    assert wraps.install()
+    before = mlflow.get_tracking_uri()
+    yield databom.mlflow
+    while mlflow.active_run() is not None:
+        mlflow.end_run()
+    mlflow.set_tracking_uri(before)
+    forget()
