@@ -6,6 +6,7 @@ Every case reads, walks and publishes for real, and shows by a snapshot that not
 from __future__ import annotations
 
 import ctypes
+import errno
 import hashlib
 import os
 import shutil
@@ -24,7 +25,7 @@ from databom.model.finding import Severity
 from databom.storage import posix
 from databom.storage.hashing import copy_verified
 from databom.storage.staging import PARTIAL, Staging
-from databom.storage.tree import LocalTree
+from databom.storage.tree import Kind, LocalTree
 from support.trees import manifest_of, plant, snapshot, within
 
 SECRET = b"secret that no report, no digest and no copy may show"
@@ -192,6 +193,29 @@ def test_d12_reading_while_a_parent_is_swapped(root: Path, swapping: Callable[[]
         assert not [path for path, _ in tree.walk() if "sub" in path]
     assert read
     assert refused
+
+
+def test_d12_a_directory_moved_out_while_it_is_opened(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """openat2's last look finds the directory outside and says EXDEV; by the next look it may be back."""
+    plant(root, {"spot/victim": b"harmless"})
+    if not posix.has_openat2():
+        pytest.skip("this kernel or sandbox has no openat2")
+    real = posix.openat2
+    moved = [True]
+
+    def openat2(directory: int, path: str, flags: int) -> int:
+        if path == "spot" and moved and moved.pop():
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        return real(directory, path, flags)
+
+    monkeypatch.setattr(posix, "openat2", openat2)
+    tree = LocalTree(root, kernel=True)
+    assert dict(tree.walk())["spot"] is Kind.SYMLINK
+    moved.append(True)
+    with pytest.raises(UnsafeFileError, match="replaces a directory"):
+        tree.open("spot/victim")
+    with tree.open("spot/victim") as stream:
+        assert stream.read(100) == b"harmless"
 
 
 def test_d12_publishing_while_a_parent_is_swapped(

@@ -37,6 +37,10 @@ MAX_WALK_PATH_BYTES = 1024
 _FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY
 _NOT_NAMES = frozenset({"", ".", ".."})
 
+_REPLACED = frozenset({errno.ELOOP, errno.ENOTDIR, errno.EXDEV})
+"""A name stands for something else than a moment ago: a link, a file, or (EXDEV, openat2's last look) a directory
+that was moved out of the tree while it was being opened."""
+
 
 class LocalTree:
     """A directory whose files are read safely; every path is relative, POSIX, and never leads out.
@@ -131,7 +135,7 @@ class LocalTree:
             except OSError as error:
                 if path and error.errno in {errno.EACCES, errno.EPERM}:
                     yield path, Kind.UNREADABLE
-                elif path and error.errno in {errno.ELOOP, errno.ENOTDIR}:  # replaced since its name was read
+                elif path and error.errno in _REPLACED:  # since its name was read
                     yield path, self._culprit(self._root(), path)[1] or Kind.SYMLINK
                 elif not path or error.errno != errno.ENOENT:
                     raise storage_error(error, shown, "read") from error
@@ -302,10 +306,11 @@ class TreeBatch:
     def _refused(self, error: OSError, root: int, path: str) -> StorageError:
         """The refusal in words: which name on the way is what."""
         shown = f"{self._tree.shown}/{path}"
-        if error.errno not in {errno.ELOOP, errno.ENOTDIR, errno.EXDEV, errno.ENXIO}:
+        if error.errno not in _REPLACED | {errno.ENXIO}:
             return storage_error(error, shown, "open")
         prefix, kind = self._tree._culprit(root, path)
-        if kind is None and error.errno in {errno.ELOOP, errno.ENOTDIR}:  # exchanged since we asked
+        whole = kind is None or (kind is Kind.FILE and prefix == path)
+        if whole and error.errno in _REPLACED:  # by the second look everything is back in its place
             return UnsafeFileError(
                 f"cannot open {shown}: something replaces a directory on the way", where=shown
             )
