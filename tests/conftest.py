@@ -11,7 +11,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.pop("DATABOM_TRUST", None)
 
-pytest_plugins = ["support.fixtures_r2", "support.house"]
+pytest_plugins = ["support.fixtures_r2", "support.house", "support.mounts"]
 
 _SERVED = ("s3", "dvc", "mlflow", "slow")
 """Markers of tests that run servers and other programs, which a busy machine may starve for longer than they bear."""

@@ -14,6 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import databom
+import databom.dvc
+import databom.mlflow
 from databom import tasks
 from databom.errors import DatabomError
 from databom.model.config import parse_config
@@ -65,6 +67,8 @@ words = st.text(max_size=30) | st.sampled_from(
 
 @pytest.fixture
 def base(house: House) -> House:
+    (house.project / ".dvc").mkdir()
+    (house.project / ".dvc" / "config").touch()
     house.synced()
     return house
 
@@ -117,6 +121,10 @@ def test_whatever_words_are_typed(word: str, other: str, base: House) -> None:
         lambda: tasks.trust_sign(word, keys=[other]),
         lambda: tasks.sign(word, keys=[other]),
         lambda: tasks.publish(word, key=other, fields={"dataset_id": word}),
+        lambda: databom.dvc.register_stage(word, **here),
+        lambda: databom.dvc.register_stage("pets", project=word),
+        lambda: databom.mlflow.autolog(mode=word),  # type: ignore[arg-type]
+        lambda: databom.mlflow.DatabomSource.from_dict({"manifest": word, other: word}).load(),
     ]
     root = (base.project / "provenance" / "trust.json").read_bytes()
     for door in doors:
@@ -129,6 +137,7 @@ FILES = (
     *("databom.toml", "databom.lock", "provenance/trust.json"),
     *("provenance/manifests/pets.json", "provenance/manifests/pets.json.dsse"),
     *("provenance/manifests/pets.json.dsse.tsr", ".databom/last/pets.stat"),
+    *("dvc.yaml", ".gitignore", ".dvc/config", ".databom/last/pets.json"),
 )
 
 
@@ -137,6 +146,8 @@ FILES = (
 def test_whatever_a_projects_file_holds(name: str, raw: bytes, cut: int | None, base: House) -> None:
     path: Path = base.project / name
     before = path.read_bytes() if path.exists() else None
+    manifest = json.loads((base.project / "databom.lock").read_bytes())["pins"]["pets"]["manifest"]
+    pin = databom.mlflow.DatabomSource.from_dict({"manifest": manifest})
     path.write_bytes(raw if cut is None or before is None else before[:cut] + raw + before[cut + len(raw) :])
     here: dict[str, Any] = {"project": base.project}
     doors: list[Callable[[], Any]] = [
@@ -149,11 +160,16 @@ def test_whatever_a_projects_file_holds(name: str, raw: bytes, cut: int | None, 
         lambda: tasks.bom(**here),
         lambda: tasks.trust_show(**here),
         lambda: tasks.doctor(**here),
+        lambda: databom.dvc.register_stage("pets", **here),
+        pin.load,
     ]
     try:
         for door in doors:
             with contextlib.suppress(DatabomError):
                 door()
+        context = databom.mlflow.RunContext()
+        assert all(isinstance(text, str) for pair in context.tags().items() for text in pair)
+        assert context.in_context() in {True, False}
     finally:
         if before is None:
             path.unlink(missing_ok=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -278,6 +280,17 @@ def test_a_logged_model_carries_the_tags_too(inside: Path) -> None:
 
 
 # --- the source of a dataset input --------------------------------------------------------------------------
+
+
+def test_our_source_is_registered_whichever_is_imported_first() -> None:
+    """MLflow loads our entry point while it is being imported itself, perhaps by us."""
+    code = (
+        "import warnings; warnings.simplefilter('error', UserWarning)\n"
+        "from databom.mlflow import DatabomSource\n"
+        "from mlflow.data.dataset_source_registry import _dataset_source_registry as registry\n"
+        "assert DatabomSource in registry.sources\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_source_loads_what_it_names_after_verifying_it(inside: Path) -> None:

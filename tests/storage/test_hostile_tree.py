@@ -9,7 +9,6 @@ import ctypes
 import errno
 import hashlib
 import os
-import shutil
 import socket
 import stat
 import subprocess
@@ -26,6 +25,7 @@ from databom.storage import posix
 from databom.storage.hashing import copy_verified
 from databom.storage.staging import PARTIAL, Staging
 from databom.storage.tree import Kind, LocalTree
+from support.mounts import MOUNTS
 from support.trees import manifest_of, plant, snapshot, within
 
 SECRET = b"secret that no report, no digest and no copy may show"
@@ -376,30 +376,6 @@ def test_d15_what_an_interrupted_run_left_is_told_too(root: Path) -> None:
 
 
 # --- D16: other file systems ---------------------------------------------------------------------
-
-
-MOUNTS = {
-    "tmpfs": "mount -t tmpfs -o size=8m none {at}",
-    "overlay": "mkdir {at}-l {at}-u {at}-w && "
-    "mount -t overlay none {at} -o lowerdir={at}-l,upperdir={at}-u,workdir={at}-w",
-    "ext4": "truncate -s 16m {at}.img && mkfs.ext4 -q {at}.img && mount -o loop {at}.img {at}",
-    "bind": "mkdir {at}-real && mount --bind {at}-real {at}",
-}
-
-
-@pytest.fixture
-def mounted(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    """A file system of the given kind, mounted; what a kernel or container cannot do is skipped, with its words."""
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("mounting needs root")
-    at = tmp_path / "mounted"
-    at.mkdir()
-    command = MOUNTS[request.param].format(at=at)
-    made = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
-    if made.returncode:
-        pytest.skip(f"cannot mount {request.param} here: {made.stderr.strip()[:100]}")
-    yield at
-    subprocess.run(["umount", "-l", at], check=True)
 
 
 @pytest.mark.parametrize("mounted", MOUNTS, indirect=True)

@@ -65,23 +65,42 @@ def test_the_two_encodings_of_ecdsa_are_not_confused() -> None:
         assert len(disagreements(name, raw=raw)) == valid
 
 
-def test_wycheproof_json_web_signatures() -> None:
-    """Of all the algorithms in the file, ES256 with a key of ours verifies, and nothing else ever does.
+def signing_keys(owner: dict[str, Any]) -> dict[str, PublicKey]:
+    """The keys of a JWK or of a set that a trust root could hold: P-256, to sign with, by ES256.
 
-    Their payload travels inside the JWS; the form a manifest carries leaves it out, so it is moved aside first.
+    databom reads no JWK: whoever brings such a key to a trust root as PEM has decided the same. One that is no point
+    of the curve cannot be brought at all, and of two with one name neither says who signed.
     """
-    document = json.loads((VECTORS / "wycheproof" / "json_web_signature_test.json").read_text())
+    named: dict[str, list[PublicKey]] = {}
+    for jwk in owner.get("keys", [owner]):
+        if (jwk.get("kty"), jwk.get("crv"), jwk.get("use")) != ("EC", "P-256", "sig"):
+            continue
+        if jwk.get("alg", "ES256") != "ES256":
+            continue
+        x, y = (int.from_bytes(base64.urlsafe_b64decode(jwk[name] + "==")) for name in "xy")
+        try:
+            public = ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()
+        except ValueError:
+            continue
+        pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        named.setdefault(jwk["kid"], []).append(PublicKey.from_pem(pem))
+    return {kid: keys[0] for kid, keys in named.items() if len(keys) == 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "with_our_keys"),
+    [("json_web_signature_test.json", 401, {18, 378}), ("json_web_key_test.json", 26, set())],
+)
+def test_wycheproof_json_web_signatures_and_keys(name: str, count: int, with_our_keys: set[int]) -> None:
+    """Of all the algorithms in the files, ES256 with a key of ours verifies, and nothing else ever does.
+
+    What is valid by HMAC or RSA is refused too: no trust root can hold such a key. Their payload travels inside the
+    JWS; the form a manifest carries leaves it out, so it is moved aside first.
+    """
+    document = json.loads((VECTORS / "wycheproof" / name).read_text())
     seen, accepted, valid = 0, set(), set()
     for group in document["testGroups"]:
-        owner = group.get("public") or group["private"]
-        keys = {}
-        if (
-            owner.get("crv") == "P-256" and owner.get("use") == "sig"
-        ):  # what else a JWK says, we have no place for
-            x, y = (int.from_bytes(base64.urlsafe_b64decode(owner[name] + "==")) for name in "xy")
-            public = ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()
-            pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-            keys = {owner["kid"]: PublicKey.from_pem(pem)}
+        keys = signing_keys(group.get("public") or group["private"])
         for test in group["tests"]:
             seen += 1
             if keys and test["result"] == "valid":
@@ -96,8 +115,8 @@ def test_wycheproof_json_web_signatures() -> None:
             except (InputError, ValueError):
                 continue
             accepted.add(test["tcId"])
-    assert seen == document["numberOfTests"] == 401
-    assert accepted == valid == {18, 378}
+    assert seen == document["numberOfTests"] == count
+    assert accepted == valid == with_our_keys
 
 
 def test_cctv_ed25519() -> None:

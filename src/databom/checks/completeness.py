@@ -7,15 +7,12 @@ warn, under `"require"` they block, under `"off"` they are not asked.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from databom.model import times
 from databom.model.config import Policy
 from databom.model.finding import Finding, Severity
 from databom.model.manifest import Manifest
-
-CLOCK_SKEW = timedelta(minutes=5)
-"""How far a marketplace's clock may be ahead of ours before its manifest comes from the future."""
 
 SEVERITY = {"warn": Severity.WARN, "require": Severity.BLOCK}
 
@@ -42,13 +39,13 @@ def check_completeness(manifest: Manifest, policy: Policy, now: datetime) -> Ite
             found="none",
             do="ask the marketplace to name the creator",
         )
-    if manifest.issued_at is not None and manifest.issued_at > now + CLOCK_SKEW:
+    if manifest.issued_at is not None and manifest.issued_at > now + times.CLOCK_SKEW:
         yield Finding(
             "manifest.future",
             Severity.BLOCK,
             manifest.release,
             "the manifest says it was issued in the future",
-            expected=f"issued_at before {times.format(now + CLOCK_SKEW)}",
+            expected=f"issued_at before {times.format(now + times.CLOCK_SKEW)}",
             found=times.format(manifest.issued_at),
             do="check this machine's clock; if it is right, ask the marketplace",
         )

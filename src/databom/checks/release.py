@@ -7,14 +7,40 @@ order is `sequence`, else `issued_at`, else a person (TUF's rollback rule, with 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from datetime import datetime
 
 from databom.model import times
 from databom.model.finding import Finding, Severity
-from databom.model.lock import Pin, Seen
+from databom.model.lock import Lock, Pin, Seen, SeenRelease
 from databom.model.manifest import Manifest
 from databom.model.text import printable
+
+
+def check_clock(lock: Lock, now: datetime) -> Iterator[Finding]:
+    """`release.clock` (warn): this machine's clock is behind what the project has already written down.
+
+    A clock set back gives a manifest and a key past their end a second life, and only our own memory can tell.
+    """
+    dates = [date for seen in lock.seen.values() for one in seen.releases.values() for date in _dates(one)]
+    latest = max(dates, default=None)
+    if latest is not None and now + times.CLOCK_SKEW < latest:
+        yield Finding(
+            "release.clock",
+            Severity.WARN,
+            "databom.lock",
+            "this machine's clock is behind a time that databom.lock has recorded: what has expired may look current",
+            expected=f"{times.format(latest)} or later",
+            found=times.format(now),
+            do="set the clock; if it is right, find out whose clock was ahead when the lock was written",
+        )
+
+
+def _dates(one: SeenRelease) -> Iterator[datetime]:
+    for text in (one.first_seen, one.fetched_at):
+        with contextlib.suppress(ValueError):  # not what databom writes: it says nothing
+            yield times.parse(text)
 
 
 def check_expiry(manifest: Manifest, now: datetime) -> Iterator[Finding]:

@@ -29,14 +29,27 @@ loader's, say) is not seen by the process that holds the run: say `databom.use("
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 from databom._lazy import lazy_exports
 from databom.mlflow.provider import RunContext
 
-__getattr__, __dir__, _names = lazy_exports(
+_lazy, __dir__, _names = lazy_exports(
     __name__,
     {
         "DatabomSource": "databom.mlflow.source",
         "autolog": "databom.mlflow.switch",
     },
 )
+
+
+def __getattr__(name: str) -> Any:
+    if name == "DatabomSource":
+        # MLflow loads our entry point, this very name, while mlflow.data is imported: that has to come first, or it
+        # would meet our module half-made.
+        importlib.import_module("mlflow.data")
+    return _lazy(name)
+
+
 __all__ = [*_names, "RunContext"]  # noqa: PLE0604  # strings, from a list

@@ -7,10 +7,13 @@ that one instant has one spelling (up to the fraction) and no reader needs a tab
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 PATTERN = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?Z"
 """The shape of a timestamp (RFC 3339 section 5.6, `Z` only). `parse` also asks whether the date exists."""
+
+CLOCK_SKEW = timedelta(minutes=5)
+"""How far one honest clock may be from another before a time counts as being in the future."""
 
 _SHAPE = re.compile(PATTERN, re.ASCII)
 

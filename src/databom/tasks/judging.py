@@ -18,7 +18,7 @@ from datetime import datetime
 
 from databom.checks.completeness import check_completeness
 from databom.checks.gate import check_gate
-from databom.checks.release import check_expiry, check_history, check_pin
+from databom.checks.release import check_clock, check_expiry, check_history, check_pin
 from databom.errors import InputError
 from databom.model import times
 from databom.model.config import Config, Policy
@@ -151,7 +151,9 @@ def judge_pin(project: Project, name: str, believed: Believed, *, now: datetime 
             do=f"git restore provenance/manifests/{name}.json",
         )
         return Judged(None, believed, (*believed.findings, lost), (), project.config.policy_digest)
-    return judge(received, believed, config=project.config, pin=pin, now=now)
+    now = now or times.now()
+    judged = judge(received, believed, config=project.config, pin=pin, now=now)
+    return replace(judged, doubts=(*judged.doubts, *check_clock(project.lock, now)))
 
 
 def content_digests(manifest: Manifest) -> tuple[str, str]:

@@ -29,6 +29,7 @@ from databom.model import times
 from databom.model.finding import Finding, Report, Reports, Subject, Summary, Verdict, findings_of
 from databom.model.manifest import Asset, Manifest
 from databom.storage import files
+from databom.storage.hashing import Measured
 from databom.storage.reader import open_reader
 from databom.storage.staging import Staging
 from databom.storage.tree import LocalTree
@@ -39,6 +40,7 @@ from databom.tasks.judging import judge_pin
 from databom.tasks.progress import Progress, Silent
 from databom.tasks.project import Project, exclusive_project, find_root
 from databom.tasks.quarantine import Case
+from databom.tasks.recognising import Recogniser
 
 EVIDENCE = frozenset({"integrity.mismatch", "integrity.size", "integrity.unsafe-file"})
 """What is wrong with a file that is moved aside; a file that cannot be read stays where it is."""
@@ -88,6 +90,10 @@ class _Sync:
     now: datetime
     progress: Progress
     findings: list[Finding] = field(default_factory=list)
+    known: Recogniser = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.known = Recogniser(self.place, self.name)
 
     def run(self) -> Report:
         """Steps 1-5."""
@@ -142,7 +148,7 @@ class _Sync:
             by_path = {asset.path: asset for asset in manifest.assets}
             for outcome in self._on_disk(manifest, tree, md5=md5, meter=meter):
                 asset = by_path[outcome.path]
-                problem = compare(asset, outcome)
+                problem = self._compare(asset, outcome)
                 if problem is not None and problem.code in EVIDENCE:
                     case = self._set_aside(problem, outcome.size, self.place.pin(self.name).path)
                     self._move(staging, asset.path, case)
@@ -179,7 +185,7 @@ class _Sync:
         reader = open_reader(source, name=self.name, marketplace=pin.marketplace)
 
         def set_aside(fetched: Fetched) -> Outcome:
-            problem = compare(fetched.asset, fetched.measured, source.shown)
+            problem = self._compare(fetched.asset, fetched.measured, source.shown)
             assert problem is not None
             where = f"{source.shown.rstrip('/')}/{fetched.asset.path}"
             case = self._set_aside(problem, fetched.measured.size, where)
@@ -218,6 +224,10 @@ class _Sync:
                 happened_at=times.format(self.now),
             ),
         )
+
+    def _compare(self, asset: Asset, got: Outcome | Measured, where: str = "") -> Problem | None:
+        problem = compare(asset, got, where)
+        return None if problem is None else self.known.explain(problem)
 
     def _move(self, staging: Staging, path: str, case: Case) -> None:
         with contextlib.suppress(FileNotFoundError):

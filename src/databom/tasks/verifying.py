@@ -23,6 +23,7 @@ from databom.tasks.judging import Judged, judge, judge_pin
 from databom.tasks.progress import Progress, Silent
 from databom.tasks.project import Project, typed
 from databom.tasks.receiving import ENVELOPE_SUFFIX, TIMESTAMPS_SUFFIX, receive
+from databom.tasks.recognising import Recogniser
 from databom.tasks.rootfile import is_named
 
 
@@ -191,14 +192,15 @@ def _verify_pin(place: Project, name: str, believed: Believed, options: _Options
         )
     if not judged.is_believed or judged.manifest is None:
         return judged.report(name)
+    known = Recogniser(place, name)
     if options.root is not None:
         location = parse_location(typed(options.root))
-        return _verify_assets(judged, name, location, options, hint=None)
+        return known.explain_report(_verify_assets(judged, name, location, options, hint=None))
     folder = place.data_path(pin)
     if not files.is_folder(folder):
         return judged.report(name, (absent(judged.manifest, name, pin.path),), _none_checked(judged.manifest))
     tree = LocalTree(folder, cache_root=dvc_state.cache_root(place.root))
-    return _verify_tree(judged, name, tree, options)
+    return known.explain_report(_verify_tree(judged, name, tree, options))
 
 
 def _verify_manifest(place: Project | None, target: str, believed: Believed, options: _Options) -> Report:

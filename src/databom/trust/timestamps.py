@@ -32,8 +32,6 @@ MAX_TOKENS = 64
 MAX_ROOTS = 16
 """TSA roots a trust root may name."""
 MAX_ROOT_CHARS = 16 * 1024
-SKEW = timedelta(minutes=5)
-"""How far a TSA's clock may be ahead of ours."""
 
 INSTALL = "pip install 'databom[timestamps]'"
 
@@ -91,7 +89,7 @@ def stamped(
         signatures: raw signatures that verifiably are by this key.
         key: the key and its window.
         roots: the TSA roots of the trust root, PEM.
-        now: the time to judge by; a token from later than `SKEW` after it does not count.
+        now: the time to judge by; a token from later than `times.CLOCK_SKEW` after it does not count.
     """
     if not roots:
         return Stamped(None, "the trust root names no time stamping authority (roles.tsa)")
@@ -105,7 +103,7 @@ def stamped(
         at, fault = _time_of(token, wanted, roots)
         if at is None:
             why = fault or why
-        elif at > now + SKEW:
+        elif at > now + times.CLOCK_SKEW:
             why = f"the token is from the future: {times.format(at)}"
         elif not key.is_valid_at(at):
             why = f"the token's time is outside the window too: {times.format(at)}"
