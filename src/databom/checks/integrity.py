@@ -130,10 +130,15 @@ def compare(asset: Asset, got: Outcome | Measured, where: str = "") -> Problem |
     """Whether what was read is the asset; None when it is. `where` is its root, for the message."""
     if isinstance(got, Outcome) and got.error is not None:
         return got.error
+    right_size = asset.size is None or got.size == asset.size
+    if (
+        got.sha256 == asset.sha256 and got.complete and right_size
+    ):  # said first: it is the answer for almost all
+        return None
     subject = shown_path(asset.path)
     at = f" at {printable(where, 400).rstrip('/')}/{subject}" if where else ""
     size = got.size or 0
-    if asset.size is not None and (size != asset.size or not got.complete):
+    if asset.size is not None and not (right_size and got.complete):
         longer = size > asset.size
         what = f"the file{at} is {'longer' if longer else 'shorter'} than the manifest says"
         if not size:
@@ -145,8 +150,6 @@ def compare(asset: Asset, got: Outcome | Measured, where: str = "") -> Problem |
         return Problem(
             "integrity.size", subject, what, f"less than {_bytes(size)}", f"at least {_bytes(size)}", _AGAIN
         )
-    if got.sha256 == asset.sha256:
-        return None
     if not size and asset.sha256 != EMPTY_SHA256:
         what = f"the file{at} is empty where bytes are due"
         return Problem("integrity.size", subject, what, f"sha256:{asset.sha256}", _bytes(0), _AGAIN)

@@ -6,9 +6,9 @@
 3. `measure_all` keeps at most `WINDOW` batches in flight, so a million assets cost no more than their
    outcomes.
 
-Without an executor, large files are hashed by threads (the interpreter's lock is free meanwhile) while the
-calling thread works through the batches of small ones alone: threads that take turns make those slower, not
-faster.
+Without an executor, many small local files are shared with forked copies of this process where it may fork
+(`databom.checks.forking`): threads that take turns make those slower, not faster. Otherwise large files are hashed by
+threads (the interpreter's lock is free meanwhile) while the calling thread works through the small ones alone.
 
 A local file is looked at before and after reading (device, inode, size, mtime, ctime): if it changed
 meanwhile it is read once more, and if it changed again that is the answer. Nothing is remembered between
@@ -26,6 +26,7 @@ from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
+from databom.checks import forking
 from databom.errors import DatabomError, MissingError, PluginError, Problem, StorageError
 from databom.model.text import printable
 from databom.storage.hashing import MAX_UNSIZED_ASSET, Meter, hash_stream
@@ -49,6 +50,9 @@ GIVE_UP_AFTER = 64
 NOT_TRIED = f"not tried, because {GIVE_UP_AFTER} assets in a row had no usable answer"
 SUBJECT_CHARS = 1024
 """Paths are shown whole: no manifest path is longer."""
+
+FORK_BATCHES = 4
+"""From so many batches of small files on, copies of this process share the work."""
 
 _TICK_SECONDS = 0.2
 
@@ -168,10 +172,10 @@ def _read_local(batch: TreeBatch, path: str, size: int | None, job: _Job) -> Out
     """Read a file; None when it changed meanwhile. Small ones are read and hashed in one go."""
     small = batch.read_small(path, SMALL_BYTES) if size is None or size <= SMALL_BYTES else None
     if small is not None:
-        data, opened, after, linked = small
+        data, opened, same, linked = small
         if size is not None and opened.size != size:
             return Outcome(path, opened.size, stat=opened)
-        if len(data) != opened.size or after != opened:
+        if len(data) != opened.size or not same:
             return None
         sha256 = hashlib.sha256(data).hexdigest()
         md5 = (
@@ -282,9 +286,10 @@ def _run(
         return
     threads = REMOTE_THREADS
     if isinstance(reader, LocalTree):
-        threads = min(
-            LOCAL_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else LOCAL_THREADS
-        )
+        threads = min(LOCAL_THREADS, _cores())
+        if len(work.small) >= FORK_BATCHES and threads > 1 and forking.may_fork():
+            yield from _forked(work, reader, threads, md5, meter)
+            return
     pool = ThreadPoolExecutor(threads, thread_name_prefix="databom")
 
     def submit(batch: Batch) -> Future[list[Outcome]]:
@@ -298,6 +303,25 @@ def _run(
     finally:
         meter.stopped = True
         pool.shutdown(cancel_futures=True)
+
+
+def _forked(
+    work: Plan, reader: LocalTree, processes: int, md5: bool, meter: _Meter
+) -> Generator[list[Outcome], None, None]:
+    """Large files first, the longest before all, then the batches of small ones: by copies of this process."""
+    batches = [*work.single, *work.small]
+    reader.check_root()  # opened once, for all of them
+
+    def one(number: int, count: Meter) -> list[Outcome]:
+        return measure(reader, batches[number], md5=md5, meter=count)
+
+    with forking.Copies(len(batches), one, list[Outcome], processes - 1, meter) as copies:
+        for _, outcomes in copies.results():
+            yield outcomes
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else LOCAL_THREADS
 
 
 def _foreign(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -13,6 +15,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+DRAW_EVERY_SECONDS = 0.1
+
 
 class Bars:
     """A `databom.tasks.progress.Progress` that draws with rich."""
@@ -21,13 +25,12 @@ class Bars:
         self._enabled = enabled
         self._progress: Progress | None = None
         self._task: TaskID | None = None
-        self._total = 0
+        self._next_draw = 0.0
 
     def start(self, name: str, *, assets: int, size: int | None) -> None:
         """Begin a bar; transient, so nothing is left of it in the scrollback."""
         if not self._enabled:
             return
-        self._total = assets
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -37,6 +40,7 @@ class Bars:
             TimeRemainingColumn(),
             console=Console(stderr=True),
             transient=True,
+            auto_refresh=False,  # its thread would keep the hashing from forking (databom.checks.forking)
         )
         self._progress.start()
         self._task = self._progress.add_task(name, total=size, done=0, assets=assets)
@@ -45,6 +49,10 @@ class Bars:
         """Move the bar."""
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=size, done=assets)
+            now = time.monotonic()
+            if now >= self._next_draw:
+                self._progress.refresh()
+                self._next_draw = now + DRAW_EVERY_SECONDS
 
     def stop(self) -> None:
         """Remove the bar."""

@@ -49,12 +49,23 @@ def kind_of(mode: int) -> Kind | None:
     )
 
 
+def is_same(before: os.stat_result, after: os.stat_result) -> bool:
+    """`file_stat(before) == file_stat(after)` for two looks at one descriptor, at half the cost."""
+    return (
+        before.st_ctime_ns == after.st_ctime_ns
+        and before.st_mtime_ns == after.st_mtime_ns
+        and before.st_size == after.st_size
+        and before.st_ino == after.st_ino
+        and before.st_dev == after.st_dev
+    )
+
+
 class SmallFile(NamedTuple):
-    """A file read in one go: its bytes, its key before and after, and `linked` as `LocalStream` has it."""
+    """A file read in one go: its bytes, its key, whether that was the same after reading, and `linked`."""
 
     data: bytes
     opened: FileStat
-    after: FileStat
+    same: bool
     linked: int
 
 
