@@ -13,6 +13,13 @@ os.environ.pop("DATABOM_TRUST", None)
 
 pytest_plugins = ["support.fixtures_r2", "support.house", "support.mounts"]
 
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What the tests' machine remembers is nobody else's."""
+    os.environ["DATABOM_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 _SERVED = ("s3", "dvc", "mlflow", "slow")
 """Markers of tests that run servers and other programs, which a busy machine may starve for longer than they bear."""
 

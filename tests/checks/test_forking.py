@@ -167,7 +167,7 @@ else:
     assert forking.may_fork()
 root = Path(sys.argv[1])
 files = {{f"d{{i % 7}}/{{i:04}}": b"%d" % i * (i % 90) for i in range(3000)}} | {{"big": b"b" * 5_000_000}}
-answer = check_integrity(manifest_of(files), LocalTree(root), md5=True)
+answer = check_integrity(manifest_of(files), LocalTree(root), md5=True, outcomes=True)
 print(answer.findings, answer.summary, answer.outcomes)
 """
 

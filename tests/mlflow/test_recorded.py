@@ -305,11 +305,13 @@ def test_a_record_that_cannot_be_written_costs_nobody(project: Path) -> None:
 def test_the_machine_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
     import platform
 
-    name = recorded.machine()
+    from databom.storage import machine
+
+    name = machine.machine()
     assert len(name) == 32
     assert platform.node() not in name
-    recorded.machine.cache_clear()
+    machine.machine.cache_clear()
     monkeypatch.setattr(Path, "read_bytes", lambda _self: b"")
-    by_name = recorded.machine()
-    recorded.machine.cache_clear()
+    by_name = machine.machine()
+    machine.machine.cache_clear()
     assert len(by_name) == 32

@@ -97,7 +97,7 @@ def test_d11_links_are_never_followed(root: Path, outside: Path, kernel: bool, c
     assert snapshot(root.parent) == before
 
     manifest = manifest_of({path: SECRET})
-    answer = check_integrity(manifest, tree)
+    answer = check_integrity(manifest, tree, outcomes=True)
     assert [(f.code, f.subject, f.severity) for f in answer.findings] == [
         ("integrity.unsafe-file", path, Severity.BLOCK)
     ]
@@ -323,7 +323,7 @@ def test_d14_links_of_the_dvc_cache_are_known(tmp_path: Path, size: int, md5: bo
     (tmp_path / "tree").mkdir()
     os.link(cache / f"files/md5/{name[:2]}/{name[2:]}", tmp_path / "tree/x")
     manifest = manifest_of({"x": data})
-    answer = check_integrity(manifest, LocalTree(tmp_path / "tree", cache_root=cache), md5=md5)
+    answer = check_integrity(manifest, LocalTree(tmp_path / "tree", cache_root=cache), md5=md5, outcomes=True)
     assert answer.findings == ()
     assert answer.outcomes[0].md5 == (name if md5 else None)
     (warned,) = check_integrity(manifest, LocalTree(tmp_path / "tree")).findings

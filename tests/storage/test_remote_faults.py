@@ -92,7 +92,7 @@ def manifest_of(bodies: dict[str, bytes], *, sizes: bool = True) -> Manifest:
 def check(
     remote: Remote, bodies: dict[str, bytes], *, sizes: bool = True, patience: Patience = CALM
 ) -> Integrity:
-    return check_integrity(manifest_of(bodies, sizes=sizes), remote.reader(patience))
+    return check_integrity(manifest_of(bodies, sizes=sizes), remote.reader(patience), outcomes=True)
 
 
 def codes(integrity: Integrity) -> dict[str | None, str]:

@@ -13,17 +13,19 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from heapq import nsmallest
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING
 
 from databom.checks.measuring import (
     NOT_TRIED,
-    Outcome,
     Progress,
     measure,
     measure_all,
     problem_of,
     shown_path,
 )
+from databom.checks.outcome import Outcome
+from databom.checks.recalling import Memory, is_worth_it
 from databom.errors import MissingError, Problem, StorageError
 from databom.model.finding import Finding, Severity, Summary
 from databom.model.text import printable
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from databom.model.manifest import Asset, Manifest
+    from databom.storage.hashcache import HashCache
     from databom.storage.reader import Reader
 
 __all__ = [
@@ -48,6 +51,7 @@ __all__ = [
     "measure",
     "measure_all",
     "problem_of",
+    "remembering",
 ]
 
 MOST_LISTED = 100
@@ -61,11 +65,11 @@ _AGAIN = (
 
 @dataclass(frozen=True, slots=True)
 class Integrity:
-    """The answer: findings and outcomes in path order, and the counts for the report."""
+    """The answer: findings in path order and the counts for the report; outcomes in path order where asked for."""
 
     findings: tuple[Finding, ...]
     summary: Summary
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[Outcome, ...] = ()
 
 
 def check_integrity(
@@ -74,56 +78,125 @@ def check_integrity(
     *,
     executor: Executor | None = None,
     md5: bool = False,
+    leases: bool = False,
+    cache: HashCache | None = None,
+    outcomes: bool = False,
     progress: Progress | None = None,
 ) -> Integrity:
     """Read every asset of the manifest and compare; every problem is told, not only the first.
 
-    Arguments as `measure_all` has them. A local root that is missing or no directory is one finding, not one
-    an asset; the outcomes say it for each.
+    Arguments as `measure_all` has them; files that `cache` remembers are not read (`databom.checks.recalling`), where
+    that pays and nothing else was asked for. A local root that is missing or no directory is one finding, not one
+    an asset. `outcomes` asks for those too, which costs half a kilobyte an asset.
 
     Raises:
         PluginError: the executor broke.
     """
     trouble = _root_trouble(reader)
-    if trouble is None:
-        outcomes = measure_all(manifest.assets, reader, executor=executor, md5=md5, progress=progress)
-        return check_outcomes(manifest, outcomes, reader.shown)
-    failed = 0 if trouble.code.startswith("storage.") else len(manifest.assets)
-    per_asset = sorted(manifest.assets, key=lambda asset: asset.path)
-    return Integrity(
-        (Finding.of(trouble),),
-        Summary(assets=len(manifest.assets), failed=failed),
-        tuple(
-            Outcome(asset.path, error=trouble._replace(subject=shown_path(asset.path))) for asset in per_asset
-        ),
+    if trouble is not None:
+        failed = 0 if trouble.code.startswith("storage.") else len(manifest.assets)
+        return Integrity((Finding.of(trouble),), Summary(assets=len(manifest.assets), failed=failed))
+    memory = None
+    if executor is None and not leases:
+        memory = remembering(manifest.assets, reader, cache, md5=md5)
+    tally = _Tally(manifest.assets, reader.shown, keep=outcomes)
+    results = measure_all(
+        manifest.assets,
+        reader,
+        executor=executor,
+        md5=md5,
+        leases=leases,
+        memory=memory,
+        known=outcomes,
+        progress=progress,
     )
+    for outcome in results:
+        tally.add(outcome)
+    if memory is not None and not outcomes:
+        tally.add_known(*memory.counts())
+    return tally.answer()
+
+
+def remembering(
+    assets: Sequence[Asset], reader: Reader, cache: HashCache | None, *, md5: bool
+) -> Memory | None:
+    """What is remembered of these assets; None where nothing can be, or where reading takes no time."""
+    if cache is None or not isinstance(reader, LocalTree) or not is_worth_it(assets, reader):
+        return None
+    return Memory(assets, reader, cache, md5=md5)
 
 
 def check_outcomes(manifest: Manifest, outcomes: Iterable[Outcome], where: str = "") -> Integrity:
     """Compare outcomes with the manifest. An asset without an outcome is `integrity.missing`: never a pass.
 
-    `where` is the location the outcomes come from, for the messages.
+    `where` is the location the outcomes come from, for the messages. The answer holds an outcome for every asset.
     """
-    known = {outcome.path: outcome for outcome in outcomes}
-    ordered = [
-        known.get(asset.path) or Outcome(asset.path, error=_missing(asset.path))
-        for asset in sorted(manifest.assets, key=lambda asset: asset.path)
-    ]
-    by_path = {asset.path: asset for asset in manifest.assets}
-    findings: list[Finding] = []
-    checked = failed = count = 0
-    for outcome in ordered:
-        problem = compare(by_path[outcome.path], outcome, where)
+    tally = _Tally(manifest.assets, where, keep=True)
+    for outcome in outcomes:
+        tally.add(outcome)
+    return tally.answer()
+
+
+class _Tally:
+    """Compares outcomes as they come, and keeps what the answer needs of them: problems, and counts."""
+
+    def __init__(self, assets: Sequence[Asset], where: str, *, keep: bool) -> None:
+        self._total = len(assets)
+        self._left = {asset.path: asset for asset in assets}
+        self._where = where
+        self._keep = keep
+        self._outcomes: list[Outcome] = []
+        self._problems: list[tuple[str, Problem]] = []
+        self._linked: list[Outcome] = []
+        self._known = self._checked = self._failed = self._bytes = self._hashed = self._unchanged = 0
+
+    def add(self, outcome: Outcome) -> None:
+        """One outcome; of a path that is no asset, or was counted already, nothing is taken."""
+        asset = self._left.pop(outcome.path, None)
+        if asset is None:
+            return
+        if self._keep:
+            self._outcomes.append(outcome)
+        problem = compare(asset, outcome, self._where)
         if problem is not None:
-            findings.append(Finding.of(problem))
-            failed += not problem.code.startswith("storage.")
-        checked += outcome.error is None
-        count += outcome.size if outcome.sha256 is not None and outcome.size else 0
-    findings += _foreign_links(ordered)
-    summary = Summary(assets=len(ordered), bytes=count, checked=checked, failed=failed)
-    if not ordered:
-        findings.append(Finding.of(Problem("integrity.missing", None, "the manifest lists no assets")))
-    return Integrity(_unanswered_together(findings, ordered, where), summary, tuple(ordered))
+            self._problems.append((outcome.path, problem))
+            self._failed += not problem.code.startswith("storage.")
+        self._checked += outcome.error is None
+        if outcome.sha256 is not None:
+            self._bytes += outcome.size or 0
+            self._unchanged += outcome.remembered
+            self._hashed += not outcome.remembered
+        if outcome.foreign_links and outcome.stat is not None:
+            self._linked.append(outcome)
+
+    def add_known(self, count: int, size: int) -> None:
+        """So many assets, of so many bytes, that are what the manifest says and were not read."""
+        self._known = count
+        self._checked += count
+        self._unchanged += count
+        self._bytes += size
+
+    def answer(self) -> Integrity:
+        """What it comes to."""
+        if len(self._left) > self._known:  # never a pass: an asset that nobody answered for
+            for path in list(self._left):
+                self.add(Outcome(path, error=_missing(path)))
+        # An asset's subject is its path, and a problem has one cause: the order of reading shows nowhere.
+        self._problems.sort(key=itemgetter(0))
+        findings = [Finding.of(problem) for _, problem in self._problems]
+        findings += _foreign_links(sorted(self._linked))
+        if not self._total:
+            findings.append(Finding.of(Problem("integrity.missing", None, "the manifest lists no assets")))
+        summary = Summary(
+            assets=self._total,
+            bytes=self._bytes,
+            checked=self._checked,
+            failed=self._failed,
+            hashed=self._hashed,
+            unchanged=self._unchanged,
+        )
+        outcomes = tuple(sorted(self._outcomes, key=attrgetter("path")))
+        return Integrity(_unanswered_together(findings, self._total, self._where), summary, outcomes)
 
 
 def compare(asset: Asset, got: Outcome | Measured, where: str = "") -> Problem | None:
@@ -180,9 +253,8 @@ def _root_trouble(reader: Reader) -> Problem | None:
     return None
 
 
-def _foreign_links(outcomes: Sequence[Outcome]) -> Iterator[Finding]:
+def _foreign_links(linked: Sequence[Outcome]) -> Iterator[Finding]:
     """A warning for each file that has names nobody accounts for: whoever holds one can change the file."""
-    linked = [outcome for outcome in outcomes if outcome.foreign_links and outcome.stat is not None]
     inside = Counter((outcome.stat.dev, outcome.stat.ino) for outcome in linked if outcome.stat is not None)
     for outcome in linked:
         assert outcome.stat is not None
@@ -199,17 +271,15 @@ def _foreign_links(outcomes: Sequence[Outcome]) -> Iterator[Finding]:
             )
 
 
-def _unanswered_together(
-    findings: list[Finding], outcomes: Sequence[Outcome], where: str
-) -> tuple[Finding, ...]:
+def _unanswered_together(findings: list[Finding], total: int, where: str) -> tuple[Finding, ...]:
     """Keep what could not be answered from burying what could: one finding if nothing was, else some."""
     unanswered = [finding for finding in findings if finding.code.startswith("storage.")]
     if len(unanswered) <= MOST_LISTED:
         return tuple(findings)
     codes = {finding.code for finding in unanswered}
-    if len(unanswered) == len(outcomes) and len(codes) == 1:
+    if len(unanswered) == total and len(codes) == 1:
         first = next(finding for finding in unanswered if finding.what != NOT_TRIED)
-        what = f"none of {len(outcomes):,} assets could be read; the first: {first.what}"
+        what = f"none of {total:,} assets could be read; the first: {first.what}"
         return (Finding(first.code, Severity.BLOCK, printable(where, 400) or None, what, do=first.do),)
     kept = [finding for finding in findings if not finding.code.startswith("storage.")]
     for code in sorted(codes):

@@ -11,13 +11,14 @@ Without an executor, many small local files are shared with forked copies of thi
 threads (the interpreter's lock is free meanwhile) while the calling thread works through the small ones alone.
 
 A local file is looked at before and after reading (device, inode, size, mtime, ctime): if it changed
-meanwhile it is read once more, and if it changed again that is the answer. Nothing is remembered between
-runs: every byte is read.
+meanwhile it is read once more, and if it changed again that is the answer. Every byte is read, unless a `Memory` is
+given (`databom.checks.recalling`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import enum
 import hashlib
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -27,13 +28,16 @@ from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 from databom.checks import forking
+from databom.checks.outcome import Outcome
+from databom.checks.recalling import LEAST_BYTES
 from databom.errors import DatabomError, MissingError, PluginError, Problem, StorageError
 from databom.model.text import printable
 from databom.storage.hashing import MAX_UNSIZED_ASSET, Meter, hash_stream
 from databom.storage.reader import with_retries
-from databom.storage.tree import FileStat, LocalTree, TreeBatch
+from databom.storage.tree import LocalStream, LocalTree, TreeBatch
 
 if TYPE_CHECKING:
+    from databom.checks.recalling import Memory
     from databom.model.manifest import Asset
     from databom.storage.reader import Reader
 
@@ -60,23 +64,12 @@ Batch = Sequence[tuple[str, int | None]]
 Progress = Callable[[int, int], None]
 
 
-class Outcome(NamedTuple):
-    """What reading one asset gave.
+class Leases(enum.Enum):
+    """What read leases are for: nothing, to know whether a file may be remembered, or to keep writers away."""
 
-    `size` is what was found: a minimum unless `complete`. Digests are bare hex; None when they could not be
-    had or were not needed (the size already differs). `stat` is a local file's key, the same before and after
-    reading. `foreign_links` is the number of names the file has, when it has others than DVC's cache gave it,
-    else 0.
-    """
-
-    path: str
-    size: int | None = None
-    sha256: str | None = None
-    md5: str | None = None
-    stat: FileStat | None = None
-    error: Problem | None = None
-    complete: bool = True
-    foreign_links: int = 0
+    NONE = "none"
+    ASK = "ask"
+    HOLD = "hold"
 
 
 class Plan(NamedTuple):
@@ -114,15 +107,21 @@ def plan(assets: Iterable[Asset], reader: Reader) -> Plan:
 # --- one batch: runs wherever the executor runs ----------------------------------------------------
 
 
-def measure(reader: Reader, batch: Batch, *, md5: bool = False, meter: Meter | None = None) -> list[Outcome]:
+def measure(
+    reader: Reader,
+    batch: Batch,
+    *,
+    md5: bool = False,
+    leases: Leases = Leases.NONE,
+    meter: Meter | None = None,
+) -> list[Outcome]:
     """Read and hash a batch of (path, declared size): one outcome each, in order, whatever goes wrong.
 
     Top-level and of picklable arguments, so that any executor can run it (`meter` is for executors of this
     process).
     """
-    job = _Job(
-        md5, meter, reader if isinstance(reader, LocalTree) and reader.cache_root is not None else None
-    )
+    cached = reader if isinstance(reader, LocalTree) and reader.cache_root is not None else None
+    job = _Job(md5, leases, meter, cached)
     if not isinstance(reader, LocalTree):
         return [_measure(reader, path, size, job) for path, size in batch]
     with reader.batch() as opener:
@@ -133,6 +132,7 @@ class _Job(NamedTuple):
     """What holds for every asset of a batch; `cached` is the tree, when files may be DVC's cache's."""
 
     md5: bool
+    leases: Leases
     meter: Meter | None
     cached: LocalTree | None
 
@@ -170,9 +170,12 @@ def _read(reader: Reader, path: str, size: int | None, job: _Job) -> Outcome:
 
 def _read_local(batch: TreeBatch, path: str, size: int | None, job: _Job) -> Outcome | None:
     """Read a file; None when it changed meanwhile. Small ones are read and hashed in one go."""
-    small = batch.read_small(path, SMALL_BYTES) if size is None or size <= SMALL_BYTES else None
+    small = None
+    if job.leases is not Leases.HOLD and (size is None or size <= SMALL_BYTES):
+        settle = LEAST_BYTES if job.leases is Leases.ASK else None
+        small = batch.read_small(path, SMALL_BYTES, settle=settle)
     if small is not None:
-        data, opened, same, linked = small
+        data, opened, same, linked, settled = small
         if size is not None and opened.size != size:
             return Outcome(path, opened.size, stat=opened)
         if len(data) != opened.size or not same:
@@ -190,15 +193,45 @@ def _read_local(batch: TreeBatch, path: str, size: int | None, job: _Job) -> Out
             opened, linked = stream.opened, stream.linked
             if size is not None and opened.size != size:
                 return Outcome(path, opened.size, stat=opened)
+            if job.leases is Leases.HOLD and (problem := _without_lease(stream, path)):
+                return Outcome(path, opened.size, error=problem)
+            settled = job.leases is Leases.ASK and stream.is_settled()
             got = hash_stream(
                 stream, opened.size, md5=job.md5 or bool(linked and job.cached), meter=job.meter
             )
             if not got.complete or stream.stat() != opened:
                 return None
+            if job.leases is Leases.HOLD and not stream.is_held():
+                return Outcome(
+                    path, opened.size, error=_written(path, "asked to write to it while it was read")
+                )
         sha256, md5 = got.sha256, got.md5
     if linked and job.cached is not None and md5 is not None and job.cached.in_cache(md5, opened):
         linked = 0
-    return Outcome(path, opened.size, sha256, md5 if job.md5 else None, opened, foreign_links=linked)
+    return Outcome(
+        path,
+        opened.size,
+        sha256,
+        md5 if job.md5 else None,
+        opened,
+        foreign_links=linked,
+        settled=settled,
+    )
+
+
+def _without_lease(stream: LocalStream, path: str) -> Problem | None:
+    """Take the lease that keeps writers away; the problem where there is one already, or no lease is to be had."""
+    try:
+        return None if stream.hold() else _written(path, "has it open for writing, or mapped into memory")
+    except OSError as error:
+        what = f"this file system or user can have no read lease ({os.strerror(error.errno or 0)})"
+        do = "ask without --leases, or as the user who owns the files, on a file system that has leases"
+        return Problem("integrity.unanswered", shown_path(path), what, do=do)
+
+
+def _written(path: str, what: str) -> Problem:
+    do = "find out who it is (fuser, lsof); check again when nobody writes here"
+    return Problem("integrity.changed", shown_path(path), f"another process {what}", do=do)
 
 
 def problem_of(error: StorageError, path: str) -> Problem:
@@ -223,6 +256,9 @@ def measure_all(
     *,
     executor: Executor | None = None,
     md5: bool = False,
+    leases: bool = False,
+    memory: Memory | None = None,
+    known: bool = True,
     progress: Progress | None = None,
 ) -> Generator[Outcome, None, None]:
     """The outcomes of many assets as they become known, in no order. Closing the iterator stops the work.
@@ -235,23 +271,56 @@ def measure_all(
         reader: where it is.
         executor: runs `measure`; by default threads of this process. Left open.
         md5: also give each outcome its MD5 (DVC's name for the file; never evidence).
+        leases: keep writers away from each local file while it is read, and refuse one that has any.
+        memory: what is remembered of these assets; what it knows is not read.
+        known: also give the outcomes of what was not read; without it they are in `memory.counts()`.
         progress: called in this thread with (assets done, bytes done), both about right while it runs.
 
     Raises:
         PluginError: the executor broke.
     """
+    how = _How(reader, executor, md5, Leases.HOLD if leases else Leases.ASK if memory else Leases.NONE)
+    meter = _Meter(progress)
+    if memory is None:
+        yield from _read_all(assets, how, meter)
+        return
+    try:
+        left = memory.left()
+        meter.assets = len(assets) - len(left)
+        doubted = False
+        for outcome in _read_all(left, how, meter):
+            doubted = memory.is_contradicted_by(outcome) or doubted
+            yield outcome
+        if doubted:
+            yield from _read_all(memory.forget(), how, meter)
+        if known:
+            yield from memory.known()
+    finally:
+        memory.close()
+
+
+class _How(NamedTuple):
+    """How one call reads: where, on what, and with which care."""
+
+    reader: Reader
+    executor: Executor | None
+    md5: bool
+    leases: Leases
+
+    def measure(self, batch: Batch, meter: Meter | None) -> list[Outcome]:
+        return measure(self.reader, batch, md5=self.md5, leases=self.leases, meter=meter)
+
+
+def _read_all(assets: Sequence[Asset], how: _How, meter: _Meter) -> Generator[Outcome, None, None]:
     left = {asset.path for asset in assets}
-    meter = _Meter()
-    silent = done = 0
-    with contextlib.closing(_run(plan(assets, reader), reader, executor, md5, meter)) as results:
+    silent = 0
+    with contextlib.closing(_run(plan(assets, how.reader), how, meter)) as results:
         for outcomes in results:
             for outcome in outcomes:
                 left.discard(outcome.path)
                 silent = silent + 1 if outcome.error and outcome.error.code == "storage.unreachable" else 0
                 yield outcome
-            done += len(outcomes)
-            if progress is not None:
-                progress(done, meter.bytes)
+            meter.tell(len(outcomes))
             if silent >= GIVE_UP_AFTER:
                 break
     for path in sorted(left):
@@ -263,11 +332,13 @@ class _Stopped(Exception):  # noqa: N818  # nobody sees it: it ends a reading wh
 
 
 class _Meter:
-    """Bytes hashed so far, counted from all threads, and the switch that stops them."""
+    """Assets done and bytes hashed so far, counted from all threads, and the switch that stops them."""
 
-    def __init__(self) -> None:
+    def __init__(self, progress: Progress | None) -> None:
+        self.assets = 0
         self.bytes = 0
         self.stopped = False
+        self._progress = progress
         self._lock = Lock()
 
     def __call__(self, count: int) -> None:
@@ -276,27 +347,31 @@ class _Meter:
         with self._lock:
             self.bytes += count
 
+    def tell(self, done: int) -> None:
+        self.assets += done
+        if self._progress is not None:
+            self._progress(self.assets, self.bytes)
 
-def _run(
-    work: Plan, reader: Reader, executor: Executor | None, md5: bool, meter: _Meter
-) -> Generator[list[Outcome], None, None]:
+
+def _run(work: Plan, how: _How, meter: _Meter) -> Generator[list[Outcome], None, None]:
     """Outcomes batch by batch; an empty list now and then while nothing is ready, to show progress by."""
-    if executor is not None:
-        yield from _foreign(work, reader, executor, md5, meter)
+    meter.stopped = False
+    if how.executor is not None:
+        yield from _foreign(work, how, how.executor, meter)
         return
     threads = REMOTE_THREADS
-    if isinstance(reader, LocalTree):
+    if isinstance(how.reader, LocalTree):
         threads = min(LOCAL_THREADS, _cores())
         if len(work.small) >= FORK_BATCHES and threads > 1 and forking.may_fork():
-            yield from _forked(work, reader, threads, md5, meter)
+            yield from _forked(work, how, threads, meter)
             return
     pool = ThreadPoolExecutor(threads, thread_name_prefix="databom")
 
     def submit(batch: Batch) -> Future[list[Outcome]]:
-        return pool.submit(measure, reader, batch, md5=md5, meter=meter)
+        return pool.submit(how.measure, batch, meter)
 
     def here(batch: Batch) -> list[Outcome]:
-        return measure(reader, batch, md5=md5, meter=meter)
+        return how.measure(batch, meter)
 
     try:
         yield from _drive(iter(work.single), submit, map(here, work.small))
@@ -305,15 +380,14 @@ def _run(
         pool.shutdown(cancel_futures=True)
 
 
-def _forked(
-    work: Plan, reader: LocalTree, processes: int, md5: bool, meter: _Meter
-) -> Generator[list[Outcome], None, None]:
+def _forked(work: Plan, how: _How, processes: int, meter: _Meter) -> Generator[list[Outcome], None, None]:
     """Large files first, the longest before all, then the batches of small ones: by copies of this process."""
     batches = [*work.single, *work.small]
-    reader.check_root()  # opened once, for all of them
+    assert isinstance(how.reader, LocalTree)
+    how.reader.check_root()  # opened once, for all of them
 
     def one(number: int, count: Meter) -> list[Outcome]:
-        return measure(reader, batches[number], md5=md5, meter=count)
+        return how.measure(batches[number], count)
 
     with forking.Copies(len(batches), one, list[Outcome], processes - 1, meter) as copies:
         for _, outcomes in copies.results():
@@ -325,10 +399,10 @@ def _cores() -> int:
 
 
 def _foreign(
-    work: Plan, reader: Reader, executor: Executor, md5: bool, meter: _Meter
+    work: Plan, how: _How, executor: Executor, meter: _Meter
 ) -> Generator[list[Outcome], None, None]:
     def submit(batch: Batch) -> Future[list[Outcome]]:
-        return executor.submit(measure, reader, batch, md5=md5)
+        return executor.submit(measure, how.reader, batch, md5=how.md5, leases=how.leases)
 
     try:
         for outcomes in _drive(iter([*work.single, *work.small]), submit, iter(())):

@@ -32,8 +32,9 @@ def add(
 @click.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--refetch", is_flag=True, help="Fetch again what was quarantined. This is recorded.")
+@click.option("--full", is_flag=True, help="Hash every local file, whatever is remembered.")
 @common
-def sync(options: Common, names: tuple[str, ...], refetch: bool) -> None:
+def sync(options: Common, names: tuple[str, ...], refetch: bool, full: bool) -> None:
     """Fetch what is missing, verify every byte, judge, write the report. What the DVC stage runs.
 
     A file that does not match is moved to .databom/quarantine/ and every later sync says no, until
@@ -41,7 +42,7 @@ def sync(options: Common, names: tuple[str, ...], refetch: bool) -> None:
     """
     from databom.tasks.syncing import sync as task
 
-    options.answer(task(*names, refetch=refetch, project=options.project, progress=options.bars()))
+    options.answer(task(*names, refetch=refetch, full=full, project=options.project, progress=options.bars()))
 
 
 @click.command()

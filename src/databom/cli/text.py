@@ -34,7 +34,13 @@ def _report(report: Report, *, quiet: bool, verbose: bool) -> Iterator[str]:
         yield f"  tree     {subject.tree}"
         if report.trust is not None:
             yield f"  trust    {report.trust}"
-        yield f"  assets   {report.summary.checked} of {report.summary.assets} checked, {report.summary.bytes:,} bytes"
+        summary = report.summary
+        yield f"  assets   {summary.checked} of {summary.assets} checked, {summary.bytes:,} bytes"
+        if summary.unchanged:
+            yield (
+                f"           {summary.hashed} hashed now, {summary.unchanged} unchanged since this machine hashed them "
+                "(--full hashes all)"
+            )
     shown = [f for f in report.findings if verbose or f.severity is not Severity.INFO]
     for finding in shown[:MAX_SHOWN]:
         yield from _finding(finding)

@@ -8,13 +8,23 @@ import click
 
 from databom.cli.options import Common, common
 
+_full = click.option(
+    "--full",
+    is_flag=True,
+    help="Hash every file, whatever is remembered; list a bucket for unlisted objects.",
+)
+_leases = click.option(
+    "--leases", is_flag=True, help="Hash every file, and refuse those that somebody has open for writing."
+)
+
 
 @click.command()
 @click.argument("targets", metavar="[NAME|MANIFEST]...", nargs=-1)
 @click.option("--root", metavar="URL", help="Read the assets from here instead.")
 @click.option("--trust", type=click.Path(path_type=Path, dir_okay=False), help="Judge by this trust root.")
 @click.option("--trust-digest", metavar="sha256:HEX", help="The digest the trust root must have.")
-@click.option("--full", is_flag=True, help="Ignore every cache; also list a bucket for unlisted objects.")
+@_full
+@_leases
 @click.option("--oms", is_flag=True, help="Each argument is an OpenSSF Model Signing bundle, not a manifest.")
 @common
 def verify(
@@ -24,6 +34,7 @@ def verify(
     trust: Path | None,
     trust_digest: str | None,
     full: bool,
+    leases: bool,
     oms: bool,
 ) -> None:
     """Ask who signed, is it current, are the bytes right. Reads only.
@@ -39,6 +50,7 @@ def verify(
         trust=trust,
         trust_digest=trust_digest,
         full=full,
+        leases=leases,
         oms=oms,
         project=options.project,
         progress=options.bars(),
@@ -59,6 +71,8 @@ def verify(
     help="The digest the trust root must have; with --base, approves a changed one.",
 )
 @click.option("--policy-digest", metavar="sha256:HEX", help="With --base: approves a weaker policy.")
+@_full
+@_leases
 @common
 def check(
     options: Common,
@@ -66,6 +80,8 @@ def check(
     trust: Path | None,
     trust_digest: str | None,
     policy_digest: str | None,
+    full: bool,
+    leases: bool,
 ) -> None:
     """Run every check of the policy over every pin: for CI. No pins is exit 2.
 
@@ -79,6 +95,8 @@ def check(
         trust=trust,
         trust_digest=trust_digest,
         policy_digest=policy_digest,
+        full=full,
+        leases=leases,
         project=options.project,
         progress=options.bars(),
     )
@@ -101,18 +119,20 @@ class _BeforeTheDash(click.Command):
 
 @click.command(name="exec", cls=_BeforeTheDash)
 @click.argument("names", metavar="[NAME]...", nargs=-1)
+@_full
+@_leases
 @common
-def exec_(options: Common, names: tuple[str, ...]) -> None:
+def exec_(options: Common, names: tuple[str, ...], full: bool, leases: bool) -> None:
     """Verify the named pins now (all by default), then run CMD in their place.
 
-    A refusal never starts CMD. This is the gate DVC cannot be: it hashes again whatever DVC skipped.
+    A refusal never starts CMD. This is the gate DVC cannot be: it looks at every file whatever DVC skipped.
     """
     from databom.tasks.gating import gate, replace_process
 
     command = click.get_current_context().meta["databom.command"]
     if not command:
         raise click.UsageError("put the command after `--`: databom exec [NAME]... -- CMD")
-    report = gate(*names, project=options.project, progress=options.bars())
+    report = gate(*names, full=full, leases=leases, project=options.project, progress=options.bars())
     if options.strict:
         report = report.strict()
     if report.verdict.exit_code != 0:

@@ -64,7 +64,7 @@ def put(root: str, parcel: Parcel) -> bool:
         StorageError: it cannot be written.
     """
     from databom.storage import files
-    from databom.tasks.recorded import machine
+    from databom.storage.machine import machine
 
     place = folder(root)
     files.make_private_dir(place.parent)
@@ -106,8 +106,8 @@ def read(path: Path) -> Parcel | None:
     from databom.errors import DatabomError
     from databom.hosts.tracking import Dataset
     from databom.storage.files import read_bounded
+    from databom.storage.machine import machine
     from databom.tasks.evidence import FOLDER, SOURCE_TYPE
-    from databom.tasks.recorded import machine
 
     try:
         value: Any = json.loads(read_bounded(path, MAX_ENTRY_BYTES))

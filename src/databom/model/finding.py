@@ -95,12 +95,17 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Counts: assets in the manifest, bytes hashed, assets whose bytes were checked, assets that failed."""
+    """Counts: assets in the manifest, their bytes that were checked, assets that were checked, assets that failed.
+
+    Of those checked, `hashed` were read now, and `unchanged` have been unchanged since this machine hashed them.
+    """
 
     assets: int = 0
     bytes: int = 0
     checked: int = 0
     failed: int = 0
+    hashed: int = 0
+    unchanged: int = 0
 
 
 def _key(finding: Finding) -> tuple[str, str, str]:
@@ -165,9 +170,10 @@ class Report:
         name = self.subject.name or self.subject.release or "manifest"
         count = len(self.blocking)
         doubts = "" if not count else f", {count} blocking finding{'' if count == 1 else 's'}"
-        total = self.summary.assets
+        total, unchanged = self.summary.assets, self.summary.unchanged
+        still = f" ({unchanged} unchanged since hashed)" if unchanged else ""
         return (
-            f"{name}: {self.summary.checked} of {total} asset{'' if total == 1 else 's'} checked, "
+            f"{name}: {self.summary.checked} of {total} asset{'' if total == 1 else 's'} checked{still}, "
             f"{self.summary.failed} failed{doubts}: {self.verdict.value}"
         )
 
@@ -187,6 +193,8 @@ class Report:
                 "bytes": summary.bytes,
                 "checked": summary.checked,
                 "failed": summary.failed,
+                "hashed": summary.hashed,
+                "unchanged": summary.unchanged,
             },
             "trust": self.trust,
             "policy": self.policy,

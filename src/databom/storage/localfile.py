@@ -7,7 +7,7 @@ import os
 import stat
 from typing import NamedTuple, Self
 
-from databom.storage.posix import close, storage_error
+from databom.storage.posix import close, lease, lease_is_held, storage_error
 
 
 class FileStat(NamedTuple):
@@ -60,13 +60,22 @@ def is_same(before: os.stat_result, after: os.stat_result) -> bool:
     )
 
 
+def is_settled(descriptor: int) -> bool:
+    """Whether the kernel says that nobody has the file open for writing now; False where it cannot say."""
+    try:
+        return lease(descriptor)
+    except OSError:
+        return False
+
+
 class SmallFile(NamedTuple):
-    """A file read in one go: its bytes, its key, whether that was the same after reading, and `linked`."""
+    """A file read in one go: its bytes, its key, whether that was the same after reading, `linked` and `settled`."""
 
     data: bytes
     opened: FileStat
     same: bool
     linked: int
+    settled: bool
 
 
 class LocalStream:
@@ -117,6 +126,22 @@ class LocalStream:
             return file_stat(os.fstat(self._fd))
         except OSError as error:
             raise storage_error(error, self.shown, "look at") from error
+
+    def is_settled(self) -> bool:
+        """Whether the kernel says that nobody has the file open for writing now; False where it cannot say."""
+        return is_settled(self._fd)
+
+    def hold(self) -> bool:
+        """Keep writers away until the file is closed; False if there is one already, see `posix.lease`.
+
+        Raises:
+            OSError: there are no leases here.
+        """
+        return lease(self._fd, hold=True)
+
+    def is_held(self) -> bool:
+        """Whether nobody has asked to write since `hold`."""
+        return lease_is_held(self._fd)
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""

@@ -1,4 +1,4 @@
-"""The three Linux calls Python lacks, and every `OSError` in our words.
+"""The three Linux calls Python lacks, read leases, and every `OSError` in our words.
 
 `openat2`, `renameat2` and `syncfs` are reached through libc's `syscall`/`syncfs`; each answers "not here"
 with `ENOSYS`, so callers keep a portable way beside it. This is the one place where storage turns an errno
@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import functools
 import os
+import signal
 import struct
 import sys
 from typing import Any
@@ -161,6 +162,37 @@ def syncfs(descriptor: int) -> bool:
             return False
         raise
     return True
+
+
+def lease(descriptor: int, *, hold: bool = False) -> bool:
+    """Whether nobody has this file open for writing or mapped writable now: a read lease (fcntl(2)) is to be had.
+
+    With `hold` the lease is kept until the descriptor is closed: whoever then opens the file for writing waits for
+    that, up to the system's lease-break time (45 s).
+
+    Raises:
+        OSError: this system, file system or user cannot have leases.
+    """
+    import fcntl
+
+    if not hasattr(fcntl, "F_SETLEASE"):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    # A writer who comes meanwhile makes the kernel send a signal: by default SIGIO, which would end this process.
+    fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except BlockingIOError:
+        return False
+    if not hold:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return True
+
+
+def lease_is_held(descriptor: int) -> bool:
+    """Whether the lease of `lease(hold=True)` is whole: nobody has asked to write since."""
+    import fcntl
+
+    return fcntl.fcntl(descriptor, fcntl.F_GETLEASE) == fcntl.F_RDLCK
 
 
 def close(descriptor: int) -> None:

@@ -30,6 +30,7 @@ from databom.storage.localfile import (
     SmallFile,
     file_stat,
     is_same,
+    is_settled,
     kind_of,
 )
 from databom.storage.posix import no_name, storage_error
@@ -232,41 +233,55 @@ class TreeBatch:
         descriptor, opened, linked = self._open(path)
         return LocalStream(descriptor, opened, linked, f"{self._tree.shown}/{path}")
 
-    def read_small(self, path: str, most: int) -> SmallFile | None:
+    def look(self, path: str, /) -> os.stat_result | None:
+        """What stands at a path, never followed to somewhere else; None where nothing can be looked at."""
+        parent, _, name = path.rpartition("/")
+        try:
+            require_plain(path)
+            root = self._tree._root()
+            directory = self._directory(root, parent) if parent else root
+            return os.stat(name, dir_fd=directory, follow_symlinks=False)
+        except (OSError, ValueError, StorageError):
+            return None
+
+    def read_small(self, path: str, most: int, *, settle: int | None = None) -> SmallFile | None:
         """A file of at most `most` bytes in one read; None when it is longer (nothing was read then).
 
-        The same refusals as `open`, at half the cost: no stream is made.
+        The same refusals as `open`, at half the cost: no stream is made. Of a file of more than `settle` bytes the
+        kernel is asked whether somebody has it open for writing.
 
         Raises:
             StorageError: as `LocalTree.open`, or the disk did not answer.
         """
         parent, _, name = path.rpartition("/")
         if self._parent is None or self._parent[0] != parent:
-            return self._read_small(path, most)
+            return self._read_small(path, most, settle)
         try:
             # The usual case, five system calls and little else. What is unusual goes the careful way, from the start.
             descriptor = os.open(name, _FILE, dir_fd=self._parent[1])
         except (OSError, ValueError):
-            return self._read_small(path, most)
+            return self._read_small(path, most, settle)
         try:
             status = os.fstat(descriptor)
             size = status.st_size
             if S_ISREG(status.st_mode) and status.st_nlink == 1 and size <= most:
+                settled = settle is not None and size > settle and is_settled(descriptor)
                 data = os.read(descriptor, size + 1)
-                return SmallFile(data, file_stat(status), is_same(status, os.fstat(descriptor)), 0)
+                return SmallFile(data, file_stat(status), is_same(status, os.fstat(descriptor)), 0, settled)
         except OSError as error:
             raise storage_error(error, f"{self._tree.shown}/{path}", "read") from error
         finally:
             posix.close(descriptor)
-        return self._read_small(path, most)
+        return self._read_small(path, most, settle)
 
-    def _read_small(self, path: str, most: int) -> SmallFile | None:
+    def _read_small(self, path: str, most: int, settle: int | None) -> SmallFile | None:
         descriptor, opened, linked = self._open(path)
         try:
             if opened.size > most:
                 return None
+            settled = settle is not None and opened.size > settle and is_settled(descriptor)
             data = os.read(descriptor, opened.size + 1)
-            return SmallFile(data, opened, file_stat(os.fstat(descriptor)) == opened, linked)
+            return SmallFile(data, opened, file_stat(os.fstat(descriptor)) == opened, linked, settled)
         except OSError as error:
             raise storage_error(error, f"{self._tree.shown}/{path}", "read") from error
         finally:

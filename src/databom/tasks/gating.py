@@ -23,11 +23,15 @@ from databom.tasks.verifying import verify
 
 def gate(
     *names: str,
+    full: bool = False,
+    leases: bool = False,
     project: Path | str | Project | None = None,
     now: datetime | None = None,
     progress: Progress | None = None,
 ) -> Reports:
     """Verify the named pins (all by default), every byte, by the trust root in force and the project's policy.
+
+    `full` and `leases` as for `verify`.
 
     Raises:
         ConfigError: no project, no pins, an unknown name, no trust root.
@@ -35,7 +39,7 @@ def gate(
     place = project if isinstance(project, Project) else Project.load(project)
     reports = []
     for name in place.names(names):
-        report = verify(name, project=place.root, now=now, progress=progress)
+        report = verify(name, full=full, leases=leases, project=place.root, now=now, progress=progress)
         assert isinstance(report, Report)
         reports.append(report)
     return Reports(tuple(reports))

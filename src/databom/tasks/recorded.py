@@ -19,11 +19,8 @@ a file that was added shows nowhere but in its directory.
 from __future__ import annotations
 
 import contextlib
-import functools
-import hashlib
 import json
 import os
-import platform
 import struct
 import time
 import zlib
@@ -36,6 +33,7 @@ from databom.errors import DatabomError
 from databom.model.text import printable
 from databom.storage import files
 from databom.storage.localfile import FileStat, file_stat
+from databom.storage.machine import machine
 from databom.storage.staging import PARTIAL
 from databom.tasks.rootfile import digests_in_force
 
@@ -74,20 +72,6 @@ _Entry = tuple[str, FileStat]
 def record_path(project: Project, name: str) -> Path:
     """Where a pin's record is."""
     return project.last_dir / f"{name}.stat"
-
-
-@functools.cache
-def machine() -> str:
-    """An identity of this machine that says nothing about it: a hash of its machine id, else of its name."""
-    identity = b""
-    for place in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
-        try:
-            identity = Path(place).read_bytes()[:200].strip()
-        except OSError:
-            continue
-        if identity:
-            break
-    return hashlib.sha256(b"databom machine\0" + (identity or platform.node().encode())).hexdigest()[:32]
 
 
 # --- writing ----------------------------------------------------------------------------------------

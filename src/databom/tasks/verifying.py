@@ -13,6 +13,7 @@ from databom.model.finding import Finding, Report, Reports, Severity, Subject, S
 from databom.model.manifest import Manifest
 from databom.model.text import printable
 from databom.storage import files
+from databom.storage.hashcache import HashCache
 from databom.storage.location import Location, parse_location
 from databom.storage.reader import Reader, open_reader
 from databom.storage.tree import LocalTree
@@ -38,6 +39,7 @@ def verify(
     trust: Path | str | None = None,
     trust_digest: str | None = None,
     full: bool = False,
+    leases: bool = False,
     executor: Executor | None = None,
     oms: bool = False,
     project: Path | str | None = None,
@@ -52,7 +54,10 @@ def verify(
         trust: a trust root to judge by, instead of the one `DATABOM_TRUST` names or the project's. With either
             of the two a manifest needs no project.
         trust_digest: `sha256:<hex>` that the trust root must have.
-        full: also list a bucket for objects that the manifest does not name (a warning).
+        full: hash every local file, also those that have been unchanged since this machine hashed them; and list a
+            bucket for objects that the manifest does not name (a warning).
+        leases: keep writers away from each local file while it is hashed, and refuse one that somebody has open for
+            writing; implies that every file is hashed.
         executor: where the hashing runs; by default threads of this process.
         oms: the targets are OpenSSF Model Signing bundles (paths or URLs), not manifests.
         project: the project's folder; by default the one around the working directory.
@@ -70,7 +75,7 @@ def verify(
         raise ConfigError("--oms needs the bundle to verify", hint="databom verify BUNDLE --oms --trust FILE")
     place = _place(names, project, trust, oms)
     believed = load_trust(place, Path(trust) if trust else None, trust_digest)
-    options = _Options(root, full, executor, now, progress or Silent(), oms)
+    options = _Options(root, full, leases, executor, now, progress or Silent(), oms)
     if place is not None and not names:
         return Reports(tuple(_verify_pin(place, name, believed, options) for name in place.names(())))
     reports = tuple(
@@ -88,6 +93,8 @@ def check(
     trust: Path | str | None = None,
     trust_digest: str | None = None,
     policy_digest: str | None = None,
+    full: bool = False,
+    leases: bool = False,
     project: Path | str | None = None,
     executor: Executor | None = None,
     now: datetime | None = None,
@@ -102,6 +109,8 @@ def check(
         trust: a trust root to judge by, as for `verify`.
         trust_digest: `sha256:<hex>` that the trust root must have. Approves, with `base`, a root that has it.
         policy_digest: `sha256:<hex>` of a weaker policy that somebody outside the branch approves; needs `base`.
+        full: as for `verify`.
+        leases: as for `verify`.
         project: the project's folder; by default the one around the working directory.
         executor: where the hashing runs; by default threads of this process.
         now: the time to judge by.
@@ -123,6 +132,8 @@ def check(
     answer = verify(
         trust=trust,
         trust_digest=trust_digest,
+        full=full,
+        leases=leases,
         project=place.root,
         executor=executor,
         now=now,
@@ -149,6 +160,7 @@ class _Options:
         self,
         root: str | None,
         full: bool,
+        leases: bool,
         executor: Executor | None,
         now: datetime | None,
         progress: Progress,
@@ -156,6 +168,7 @@ class _Options:
     ) -> None:
         self.root = root
         self.full = full
+        self.leases = leases
         self.executor = executor
         self.now = now
         self.progress = progress
@@ -283,11 +296,22 @@ def _hash(
     options.progress.start(name or manifest.release, assets=len(manifest.assets), size=manifest.total_bytes)
     try:
         result = check_integrity(
-            manifest, reader, executor=options.executor, progress=options.progress.update
+            manifest,
+            reader,
+            executor=options.executor,
+            leases=options.leases,
+            cache=_cache(reader, options),
+            progress=options.progress.update,
         )
     finally:
         options.progress.stop()
     return judged.report(name, (*extra, *result.findings), result.summary)
+
+
+def _cache(reader: Reader, options: _Options) -> HashCache | None:
+    if options.full or not isinstance(reader, LocalTree):
+        return None
+    return HashCache(reader.root)
 
 
 def absent(manifest: Manifest, name: str, where: str) -> Finding:

@@ -1,0 +1,211 @@
+"""What need not be read again: files that look exactly as they did when this machine hashed them.
+
+`recall` compares keys (`databom.storage.hashcache`) and answers for the files whose key is the recorded one; all others
+are read. What may be recorded, and what may be believed:
+
+1. A row is recorded only of a file that nobody had open for writing when it was hashed: a read lease was to be had. A
+   process that had it mapped writable could change it later and leave every time as it was.
+2. A row is recorded only of a file that had not changed for two seconds: a write in the same tick of the file system's
+   clock would leave its ctime as it was (git's "racy" entries).
+3. A row that says other than the manifest is not believed: bad news is always read again.
+4. Of the files that would be believed, a random sample is read all the same. If one of them is not what its row says,
+   no row of the tree is believed and all of it is read: somebody can forge a ctime here, as root can.
+
+Small work is not worth remembering: a tree that is read in a moment is read, and so is every file of a kilobyte.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
+from stat import S_ISREG
+from typing import TYPE_CHECKING
+
+from databom.checks.outcome import Outcome
+from databom.storage.hashcache import (
+    KEY_SIZE,
+    ROW_SIZE,
+    HashCache,
+    Row,
+    pack_key,
+    pack_row,
+    row_size,
+    unpack_row,
+)
+
+if TYPE_CHECKING:
+    from databom.model.manifest import Asset
+    from databom.storage.tree import LocalTree
+
+LEAST_BYTES = 1024
+"""Files up to this size are read every time: a lease and a row cost more than their hash."""
+WORTH_FILES = 2_000
+WORTH_BYTES = 32 * 1024 * 1024
+"""A tree with fewer files and fewer bytes is read every time: it takes a tenth of a second."""
+RACY_NS = 2_000_000_000
+"""How long a file must have been left alone before it was hashed: the coarsest tick of a file system's clock."""
+SAMPLE_ONE_IN = 1_000
+SAMPLE_BYTES = 64 * 1024 * 1024
+"""Bytes of remembered files that are read again each time, about."""
+
+
+def is_worth_it(assets: Sequence[Asset], tree: LocalTree) -> bool:
+    """Whether reading the assets takes long enough for remembering to pay."""
+    if len(assets) >= WORTH_FILES:
+        return True
+    total = 0
+    for asset in assets:
+        total += tree.size_hint(asset.path) if asset.size is None else asset.size
+        if total >= WORTH_BYTES:
+            return True
+    return False
+
+
+_UNKNOWN, _KNOWN, _SAMPLED, _NEW = range(4)
+
+
+class Memory:
+    """What is remembered of one run's assets: asked at its start, told at its end. For one thread.
+
+    Args:
+        assets: what the run is about.
+        tree: where the files are.
+        cache: what is remembered of the tree.
+        md5: whether an answer needs an MD5 too.
+    """
+
+    def __init__(self, assets: Sequence[Asset], tree: LocalTree, cache: HashCache, *, md5: bool) -> None:
+        self._assets = sorted(assets, key=attrgetter("path"))
+        self._paths = [asset.path for asset in self._assets]
+        # One packed row and one state an asset: a million assets are 90 MB, and would be 500 as objects.
+        self._rows = bytearray(ROW_SIZE * len(self._assets))
+        self._states = bytearray(len(self._assets))
+        self._cache = cache
+        self._md5 = md5
+        self._news = False
+        self._started_ns = time.time_ns()
+        self._recall(tree)
+
+    # --- at the start -------------------------------------------------------------------------
+
+    def _recall(self, tree: LocalTree) -> None:
+        """Compare the recorded keys with the files'. Reads no asset; raises nothing."""
+        states, rows = self._states, self._rows
+        with tree.batch() as batch:
+            for at, row in _matching(self._paths, self._cache.rows()):
+                asset = self._assets[at]
+                if row[KEY_SIZE : KEY_SIZE + 32].hex() != asset.sha256 or (
+                    self._md5 and not unpack_row(row).md5
+                ):
+                    continue
+                status = batch.look(asset.path)
+                if (
+                    status is not None
+                    and status.st_nlink == 1
+                    and S_ISREG(status.st_mode)
+                    and row.startswith(pack_key(status))
+                ):
+                    states[at] = _KNOWN
+                    rows[at * ROW_SIZE : (at + 1) * ROW_SIZE] = row
+        for at in _sample([at for at, state in enumerate(states) if state == _KNOWN], self._size):
+            states[at] = _SAMPLED
+
+    def left(self) -> list[Asset]:
+        """What must be read: what is not known, and the sample."""
+        return [asset for asset, state in zip(self._assets, self._states, strict=True) if state != _KNOWN]
+
+    # --- meanwhile ----------------------------------------------------------------------------
+
+    def is_contradicted_by(self, outcome: Outcome) -> bool:
+        """Take note of what reading gave; True when a file of the sample is not what its row says.
+
+        A file of the sample that changed this very moment says nothing about its row.
+        """
+        at = bisect_left(self._paths, outcome.path)
+        sampled, self._states[at] = self._states[at] == _SAMPLED, _UNKNOWN
+        if outcome.stat is None or outcome.sha256 is None:
+            return False
+        if sampled:
+            row = self._row(at)
+            if outcome.stat == row.key:
+                self._states[at] = _NEW if outcome.sha256 == row.sha256 else _UNKNOWN
+                return outcome.sha256 != row.sha256
+        if outcome.settled and outcome.stat.ctime_ns <= self._started_ns - RACY_NS:
+            new = Row(outcome.stat, outcome.sha256, outcome.md5)
+            self._rows[at * ROW_SIZE : (at + 1) * ROW_SIZE] = pack_row(new)
+            self._states[at] = _NEW
+            self._news = True
+        return False
+
+    def forget(self) -> list[Asset]:
+        """Believe no row any more; answers the assets that now must be read as well."""
+        self._cache.forget()
+        known = [at for at, state in enumerate(self._states) if state == _KNOWN]
+        for at in known:
+            self._states[at] = _UNKNOWN
+        self._news = any(self._states)
+        return [self._assets[at] for at in known]
+
+    # --- at the end ---------------------------------------------------------------------------
+
+    def known(self) -> Iterator[Outcome]:
+        """The outcomes of the files that were not read."""
+        for at, state in enumerate(self._states):
+            if state == _KNOWN:
+                key, sha256, md5 = self._row(at)
+                yield Outcome(
+                    self._paths[at], key.size, sha256, md5 if self._md5 else None, key, remembered=True
+                )
+
+    def counts(self) -> tuple[int, int]:
+        """How many files were not read, and their bytes."""
+        known = [at for at, state in enumerate(self._states) if state == _KNOWN]
+        return len(known), sum(map(self._size, known))
+
+    def close(self) -> None:
+        """Record what was learned, if any of it is new; also of a run that was cut short."""
+        if self._news:
+            self._cache.keep(
+                (path, bytes(self._rows[at * ROW_SIZE : (at + 1) * ROW_SIZE]))
+                for at, (path, state) in enumerate(zip(self._paths, self._states, strict=True))
+                if state != _UNKNOWN
+            )
+
+    def _row(self, at: int) -> Row:
+        return unpack_row(memoryview(self._rows)[at * ROW_SIZE : (at + 1) * ROW_SIZE])
+
+    def _size(self, at: int) -> int:
+        return row_size(self._rows, at * ROW_SIZE)
+
+
+def _matching(paths: Sequence[str], rows: Iterator[tuple[str, bytes]]) -> Iterator[tuple[int, bytes]]:
+    """The positions of the paths that have a row, and the rows; both come sorted by path."""
+    at, count = 0, len(paths)
+    for path, row in rows:
+        while at < count and paths[at] < path:
+            at += 1
+        if at == count:
+            return
+        if paths[at] == path:
+            yield at, row
+
+
+def _sample(known: list[int], size_of: Callable[[int], int]) -> list[int]:
+    """Which of the remembered files are read all the same: nobody can know them beforehand.
+
+    A file that is larger than the whole allowance is taken now and then: on average it costs the allowance.
+    """
+    if not known:
+        return []
+    secret = random.SystemRandom()
+    room = SAMPLE_BYTES
+    taken: list[int] = []
+    for at in secret.sample(known, max(1, len(known) // SAMPLE_ONE_IN)):
+        size = size_of(at)
+        if size <= room or (not taken and secret.random() < SAMPLE_BYTES / size):
+            taken.append(at)
+            room -= size
+    return taken
