@@ -130,7 +130,8 @@ try:
 except ChildProcessError:
     print(json.dumps(first))
 """
-    assert run(code) == [0, [0]]
+    number, result = run(code)  # which one is this process's first depends on how quick the copies are
+    assert result == [number]
 
 
 def test_a_long_task_tells_how_far_it_is() -> None:

@@ -19,7 +19,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from databom.checks import measuring
+from databom.checks import engine, measuring
+from databom.checks.engine import BATCH_BYTES, BATCH_FILES, GIVE_UP_AFTER, WINDOW, plan
 from databom.checks.integrity import (
     MOST_LISTED,
     Integrity,
@@ -32,7 +33,7 @@ from databom.checks.integrity import (
     measure,
     measure_all,
 )
-from databom.checks.measuring import BATCH_BYTES, BATCH_FILES, GIVE_UP_AFTER, SMALL_BYTES, WINDOW, plan
+from databom.checks.measuring import SMALL_BYTES
 from databom.errors import PluginError, StorageError, UnreachableError
 from databom.model.finding import Report, Severity, Subject, Verdict
 from databom.model.manifest import Asset
@@ -47,6 +48,10 @@ FILES = {
     "d/over": b"o" * (SMALL_BYTES + 1),
     "d/big": bytes(range(256)) * 12_000,
 }
+
+
+NO = "0" * 64
+"""A digest that nothing has."""
 
 
 class Now(Executor):
@@ -291,7 +296,7 @@ def test_a_file_we_may_not_read(tree: LocalTree) -> None:
 
 def test_paths_from_documents_are_safe_to_print(tmp_path: Path) -> None:
     asset = Asset(path="a\x1b[31m\u202eb", sha256="0" * 64)
-    (outcome,) = measure(LocalTree(tmp_path), [(asset.path, None)])
+    (outcome,) = measure(LocalTree(tmp_path), [(asset.path, None, asset.sha256)]).outcomes
     problem = compare(asset, outcome, "where\x07")
     assert problem is not None
     assert "".join(part or "" for part in problem).isprintable()
@@ -352,7 +357,7 @@ def test_a_file_changed_once_while_it_is_read_is_read_again(tmp_path: Path, how:
         if calls == 1:
             _rewrite(at, how, length)
 
-    (outcome,) = measure(tree, [("x", None)], meter=change)
+    (outcome,) = measure(tree, [("x", None, NO)], meter=change).outcomes
     data = at.read_bytes()
     assert (outcome.error, outcome.size, outcome.sha256) == (
         None,
@@ -365,7 +370,9 @@ def test_a_file_changed_once_while_it_is_read_is_read_again(tmp_path: Path, how:
 def test_a_file_that_keeps_changing_is_said_to(tmp_path: Path, how: str) -> None:
     data = b"a" * 3_000_000
     tree = LocalTree(plant(tmp_path / "t", {"x": data}))
-    (outcome,) = measure(tree, [("x", None)], meter=lambda _: _rewrite(tree.root / "x", how, len(data)))
+    (outcome,) = measure(
+        tree, [("x", None, NO)], meter=lambda _: _rewrite(tree.root / "x", how, len(data))
+    ).outcomes
     assert outcome.error is not None
     assert outcome.error.code == "integrity.changed"
     assert (outcome.sha256, outcome.stat) == (None, None)
@@ -413,7 +420,7 @@ def test_a_writer_that_never_stops_is_never_believed(tmp_path: Path, length: int
         changed = 0
         try:
             while changed < 5:
-                (outcome,) = measure(tree, [("x", length)])
+                (outcome,) = measure(tree, [("x", length, NO)]).outcomes
                 if outcome.error is not None:
                     assert outcome.error.code == "integrity.changed"
                     assert all(compare(asset, outcome) is outcome.error for asset in good)
@@ -429,7 +436,7 @@ def test_a_file_replaced_by_a_rename_is_read_anew(tmp_path: Path) -> None:
         if (tree.root / "next").exists():
             (tree.root / "next").rename(tree.root / "x")
 
-    (outcome,) = measure(tree, [("x", None)], meter=replace)
+    (outcome,) = measure(tree, [("x", None, NO)], meter=replace).outcomes
     assert outcome.sha256 == hashlib.sha256(b"b" * 3_000_000).hexdigest()
 
 
@@ -553,7 +560,7 @@ def test_small_files_share_batches_and_large_ones_come_longest_first(tmp_path: P
     lengths = {f"s{i:04}": 10 for i in range(600)} | {"big": 900_000, "bigger": 1_000_000}
     assets = [Asset(path=path, sha256="0" * 64, size=size) for path, size in lengths.items()]
     work = plan(assets, LocalTree(tmp_path))
-    assert work.single == [[("bigger", 1_000_000)], [("big", 900_000)]]
+    assert [(path, size) for [(path, size, _)] in work.single] == [("bigger", 1_000_000), ("big", 900_000)]
     assert [len(batch) for batch in work.small] == [BATCH_FILES, BATCH_FILES, 600 - 2 * BATCH_FILES]
     edge = [Asset(path=f"{i:04}", sha256="0" * 64, size=SMALL_BYTES) for i in range(300)]
     assert [len(batch) for batch in plan(edge, LocalTree(tmp_path)).small] == [128, 128, 44]
@@ -564,8 +571,11 @@ def test_small_files_share_batches_and_large_ones_come_longest_first(tmp_path: P
 
 def test_files_of_undeclared_size_are_planned_by_what_is_there(tree: LocalTree) -> None:
     work = plan(manifest_of(FILES, sizes=False).assets, tree)
-    assert work.single == [[("d/big", None)], [("d/over", None)]]
-    assert work.small == [[("a.txt", None), ("d/edge", None), ("empty", None)]]
+    assert [[asset[:2] for asset in batch] for batch in work.single] == [
+        [("d/big", None)],
+        [("d/over", None)],
+    ]
+    assert [[path for path, _, _ in batch] for batch in work.small] == [["a.txt", "d/edge", "empty"]]
 
 
 # --- progress, and stopping --------------------------------------------------------------------------
@@ -585,7 +595,7 @@ def test_progress_only_grows_and_ends_at_the_end(tree: LocalTree, executor: Exec
 
 
 def test_a_long_file_shows_progress_before_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measuring, "_TICK_SECONDS", 0.001)
+    monkeypatch.setattr(engine, "_TICK_SECONDS", 0.001)
     reader = MemoryReader({"x": b""}, {"x": "endless"})
     told: list[tuple[int, int]] = []
     check_integrity(manifest_of({"x": b"x" * 50_000_000}), reader, progress=lambda *now: told.append(now))
@@ -620,7 +630,7 @@ def test_memory_does_not_grow_with_a_file(tmp_path: Path) -> None:
         file.truncate(200 << 20)
     tree = LocalTree(tmp_path)
     tracemalloc.start()
-    measure(tree, [("sparse", 200 << 20)])
+    measure(tree, [("sparse", 200 << 20, NO)])
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 4 << 20

@@ -68,17 +68,18 @@ def test_threads_share_one_reader(web: Web) -> None:
         web.put(f"/{i}", MIXED[: 50_000 + i])
     reader = open_reader(web.location())
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        jobs = [pool.submit(measure, reader, [(str(i), 50_000 + i)]) for i in range(24)]
-    assert all(job.result()[0].complete and job.result()[0].error is None for job in jobs)
+        jobs = [pool.submit(measure, reader, [(str(i), 50_000 + i, "0" * 64)]) for i in range(24)]
+    outcomes = [job.result().outcomes[0] for job in jobs]
+    assert all(outcome.complete and outcome.error is None for outcome in outcomes)
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_a_reader_that_has_read_works_in_a_child(web: Web, method: str) -> None:
     web.put("/x", MIXED)
     reader = open_reader(web.location())
-    (here,) = measure(reader, [("x", len(MIXED))])
+    (here,) = measure(reader, [("x", len(MIXED), "0" * 64)]).outcomes
     with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context(method)) as pool:
-        (there,) = pool.submit(measure, reader, [("x", len(MIXED))]).result(60)
+        (there,) = pool.submit(measure, reader, [("x", len(MIXED), "0" * 64)]).result(60).outcomes
     assert there.sha256 == here.sha256 is not None
 
 

@@ -137,7 +137,7 @@ def test_small_files_in_one_read(root: Path) -> None:
         small = batch.read_small("a/one.bin", 1400)
         assert small is not None
         key = file_stat((root / "a/one.bin").stat())
-        assert small == (FILES["a/one.bin"], key, True, 0)
+        assert small == (FILES["a/one.bin"], key, True, 0, False)
         assert batch.read_small("a/one.bin", 1399) is None
         with pytest.raises(UnsafeFileError):
             batch.read_small("a/b", 10)

@@ -11,22 +11,16 @@ answer. Digests are compared as text: both sides are public, there is nothing fo
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import nsmallest
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING
 
-from databom.checks.measuring import (
-    NOT_TRIED,
-    Progress,
-    measure,
-    measure_all,
-    problem_of,
-    shown_path,
-)
+from databom.checks.engine import NOT_TRIED, Progress, measure_all, survey
+from databom.checks.measuring import measure, problem_of, shown_path
 from databom.checks.outcome import Outcome
 from databom.checks.recalling import Memory, is_worth_it
-from databom.errors import MissingError, Problem, StorageError
+from databom.errors import MissingError, PluginError, Problem, StorageError
 from databom.model.finding import Finding, Severity, Summary
 from databom.model.text import printable
 from databom.storage.hashing import EMPTY_SHA256, Measured
@@ -99,21 +93,28 @@ def check_integrity(
     memory = None
     if executor is None and not leases:
         memory = remembering(manifest.assets, reader, cache, md5=md5)
-    tally = _Tally(manifest.assets, reader.shown, keep=outcomes)
-    results = measure_all(
-        manifest.assets,
-        reader,
-        executor=executor,
-        md5=md5,
-        leases=leases,
-        memory=memory,
-        known=outcomes,
-        progress=progress,
-    )
-    for outcome in results:
-        tally.add(outcome)
-    if memory is not None and not outcomes:
-        tally.add_known(*memory.counts())
+    if outcomes:
+        every = measure_all(
+            manifest.assets,
+            reader,
+            executor=executor,
+            md5=md5,
+            leases=leases,
+            memory=memory,
+            progress=progress,
+        )
+        return check_outcomes(manifest, every, reader.shown)
+    tally = _Tally(manifest.assets, reader.shown)
+    for found in survey(
+        manifest.assets, reader, executor=executor, leases=leases, memory=memory, progress=progress
+    ):
+        tally.hashed += found.right
+        tally.bytes += found.size
+        for outcome in found.outcomes:
+            tally.add(outcome)
+    if memory is not None:
+        tally.unchanged, size = memory.counts()
+        tally.bytes += size
     return tally.answer()
 
 
@@ -131,72 +132,70 @@ def check_outcomes(manifest: Manifest, outcomes: Iterable[Outcome], where: str =
 
     `where` is the location the outcomes come from, for the messages. The answer holds an outcome for every asset.
     """
-    tally = _Tally(manifest.assets, where, keep=True)
-    for outcome in outcomes:
+    known = {outcome.path: outcome for outcome in outcomes}
+    ordered = [
+        known.get(asset.path) or Outcome(asset.path, error=_missing(asset.path))
+        for asset in sorted(manifest.assets, key=attrgetter("path"))
+    ]
+    tally = _Tally(manifest.assets, where)
+    for outcome in ordered:
         tally.add(outcome)
-    return tally.answer()
+    return replace(tally.answer(), outcomes=tuple(ordered))
 
 
 class _Tally:
-    """Compares outcomes as they come, and keeps what the answer needs of them: problems, and counts."""
+    """Counts, and the problems of what is not right, compared as they come."""
 
-    def __init__(self, assets: Sequence[Asset], where: str, *, keep: bool) -> None:
-        self._total = len(assets)
-        self._left = {asset.path: asset for asset in assets}
+    def __init__(self, assets: Sequence[Asset], where: str) -> None:
+        self._assets = assets
         self._where = where
-        self._keep = keep
-        self._outcomes: list[Outcome] = []
+        self._by_path: dict[str, Asset] = {}
         self._problems: list[tuple[str, Problem]] = []
         self._linked: list[Outcome] = []
-        self._known = self._checked = self._failed = self._bytes = self._hashed = self._unchanged = 0
+        self._unchecked = self._failed = self._checked_unread = 0
+        self.bytes = self.hashed = self.unchanged = 0
 
     def add(self, outcome: Outcome) -> None:
-        """One outcome; of a path that is no asset, or was counted already, nothing is taken."""
-        asset = self._left.pop(outcome.path, None)
-        if asset is None:
-            return
-        if self._keep:
-            self._outcomes.append(outcome)
-        problem = compare(asset, outcome, self._where)
+        """One outcome of an asset."""
+        if not self._by_path:
+            self._by_path = {asset.path: asset for asset in self._assets}
+        problem = compare(self._by_path[outcome.path], outcome, self._where)
         if problem is not None:
             self._problems.append((outcome.path, problem))
             self._failed += not problem.code.startswith("storage.")
-        self._checked += outcome.error is None
         if outcome.sha256 is not None:
-            self._bytes += outcome.size or 0
-            self._unchanged += outcome.remembered
-            self._hashed += not outcome.remembered
+            self.bytes += outcome.size or 0
+            self.unchanged += outcome.remembered
+            self.hashed += not outcome.remembered
+        elif outcome.error is None:  # its size said it all
+            self._checked_unread += 1
+        else:
+            self._unchecked += 1
         if outcome.foreign_links and outcome.stat is not None:
             self._linked.append(outcome)
 
-    def add_known(self, count: int, size: int) -> None:
-        """So many assets, of so many bytes, that are what the manifest says and were not read."""
-        self._known = count
-        self._checked += count
-        self._unchanged += count
-        self._bytes += size
-
     def answer(self) -> Integrity:
         """What it comes to."""
-        if len(self._left) > self._known:  # never a pass: an asset that nobody answered for
-            for path in list(self._left):
-                self.add(Outcome(path, error=_missing(path)))
-        # An asset's subject is its path, and a problem has one cause: the order of reading shows nowhere.
-        self._problems.sort(key=itemgetter(0))
+        total, checked = len(self._assets), self.hashed + self.unchanged + self._checked_unread
+        if checked + self._unchecked != total:  # never a pass: somebody's executor lost or invented answers
+            raise PluginError(
+                f"there are {checked + self._unchecked:,} answers for {total:,} assets",
+                hint="run without --executor, and tell the executor's developers",
+            )
+        self._problems.sort(key=itemgetter(0))  # the order of reading shows nowhere
         findings = [Finding.of(problem) for _, problem in self._problems]
         findings += _foreign_links(sorted(self._linked))
-        if not self._total:
+        if not total:
             findings.append(Finding.of(Problem("integrity.missing", None, "the manifest lists no assets")))
         summary = Summary(
-            assets=self._total,
-            bytes=self._bytes,
-            checked=self._checked,
+            assets=total,
+            bytes=self.bytes,
+            checked=checked,
             failed=self._failed,
-            hashed=self._hashed,
-            unchanged=self._unchanged,
+            hashed=self.hashed,
+            unchanged=self.unchanged,
         )
-        outcomes = tuple(sorted(self._outcomes, key=attrgetter("path")))
-        return Integrity(_unanswered_together(findings, self._total, self._where), summary, outcomes)
+        return Integrity(_unanswered_together(findings, total, self._where), summary)
 
 
 def compare(asset: Asset, got: Outcome | Measured, where: str = "") -> Problem | None:

@@ -1,67 +1,40 @@
-"""The engine: reads and hashes the assets of one location, on whatever executor, in bounded memory.
+"""One batch of assets, read and hashed: what runs wherever the work runs.
 
-1. `plan` makes batches: small local files together, everything else alone, longest first.
-2. `measure` reads and hashes one batch. It is a plain function of picklable arguments: any
-   `concurrent.futures.Executor` may run it, here or elsewhere.
-3. `measure_all` keeps at most `WINDOW` batches in flight, so a million assets cost no more than their
-   outcomes.
+`measure` is a plain function of picklable arguments: any `concurrent.futures.Executor` may run it, here or elsewhere
+(`databom.checks.engine` hands the batches out).
 
-Without an executor, many small local files are shared with forked copies of this process where it may fork
-(`databom.checks.forking`): threads that take turns make those slower, not faster. Otherwise large files are hashed by
-threads (the interpreter's lock is free meanwhile) while the calling thread works through the small ones alone.
-
-A local file is looked at before and after reading (device, inode, size, mtime, ctime): if it changed
-meanwhile it is read once more, and if it changed again that is the answer. Every byte is read, unless a `Memory` is
-given (`databom.checks.recalling`).
+A local file is looked at before and after reading (device, inode, size, mtime, ctime): if it changed meanwhile it is
+read once more, and if it changed again that is the answer.
 """
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import hashlib
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from queue import Empty, SimpleQueue
-from threading import Lock
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from databom.checks import forking
 from databom.checks.outcome import Outcome
 from databom.checks.recalling import LEAST_BYTES
-from databom.errors import DatabomError, MissingError, PluginError, Problem, StorageError
+from databom.errors import MissingError, Problem, StorageError
 from databom.model.text import printable
+from databom.storage.hashcache import NO_MD5, Row, pack_key, pack_row
 from databom.storage.hashing import MAX_UNSIZED_ASSET, Meter, hash_stream
+from databom.storage.matching import match_small
 from databom.storage.reader import with_retries
 from databom.storage.tree import LocalStream, LocalTree, TreeBatch
 
 if TYPE_CHECKING:
-    from databom.checks.recalling import Memory
-    from databom.model.manifest import Asset
     from databom.storage.reader import Reader
 
 SMALL_BYTES = 64 * 1024
 """Local files up to this size travel in batches; a future of their own would cost more than hashing them."""
-BATCH_FILES = 256
-BATCH_BYTES = 8 * 1024 * 1024
-WINDOW = 64
-"""Batches in flight."""
-LOCAL_THREADS = 4
-REMOTE_THREADS = 16
-GIVE_UP_AFTER = 64
-"""Assets in a row without a usable answer after which the rest is not tried: each would cost a deadline."""
-NOT_TRIED = f"not tried, because {GIVE_UP_AFTER} assets in a row had no usable answer"
 SUBJECT_CHARS = 1024
 """Paths are shown whole: no manifest path is longer."""
 
-FORK_BATCHES = 4
-"""From so many batches of small files on, copies of this process share the work."""
-
-_TICK_SECONDS = 0.2
-
-Batch = Sequence[tuple[str, int | None]]
-Progress = Callable[[int, int], None]
+Batch = Sequence[tuple[str, int | None, str]]
+"""(path, declared size, declared SHA-256) of each asset."""
 
 
 class Leases(enum.Enum):
@@ -72,39 +45,18 @@ class Leases(enum.Enum):
     HOLD = "hold"
 
 
-class Plan(NamedTuple):
-    """`single`: batches of one asset, longest first; `small`: batches of many, in path order."""
+class Found(NamedTuple):
+    """What a batch gave.
 
-    single: list[Batch]
-    small: list[Batch]
+    `outcomes` of all its assets or, where only doubts were asked for, of those that are not plainly right; of the
+    others there are `right`, of `size` bytes. `rows`: (position in the batch, packed row) of those that may be
+    remembered.
+    """
 
-
-def plan(assets: Iterable[Asset], reader: Reader) -> Plan:
-    """Make batches of the assets. Sizes are the declared ones, else what a local file seems to have."""
-    tree = reader if isinstance(reader, LocalTree) else None
-    single: list[tuple[int, str, int | None]] = []
-    small: list[tuple[str, int | None, int]] = []
-    for asset in assets:
-        weight = asset.size
-        if weight is None:
-            weight = tree.size_hint(asset.path) if tree is not None else 0
-        if tree is not None and weight <= SMALL_BYTES:
-            small.append((asset.path, asset.size, weight))
-        else:
-            single.append((-weight, asset.path, asset.size))
-    batches: list[Batch] = []
-    batch: list[tuple[str, int | None]] = []
-    room = 0
-    for path, size, weight in sorted(small):
-        if not batches or len(batch) == BATCH_FILES or weight > room:
-            batch, room = [], BATCH_BYTES
-            batches.append(batch)
-        batch.append((path, size))
-        room -= weight
-    return Plan([[(path, size)] for _, path, size in sorted(single)], batches)
-
-
-# --- one batch: runs wherever the executor runs ----------------------------------------------------
+    outcomes: list[Outcome]
+    right: int = 0
+    size: int = 0
+    rows: list[tuple[int, bytes]] = []  # noqa: RUF012  # nobody adds to it
 
 
 def measure(
@@ -113,19 +65,48 @@ def measure(
     *,
     md5: bool = False,
     leases: Leases = Leases.NONE,
+    doubts: bool = False,
     meter: Meter | None = None,
-) -> list[Outcome]:
-    """Read and hash a batch of (path, declared size): one outcome each, in order, whatever goes wrong.
+) -> Found:
+    """Read and hash a batch of assets, whatever goes wrong. Outcomes are in the batch's order.
 
     Top-level and of picklable arguments, so that any executor can run it (`meter` is for executors of this
-    process).
+    process). `doubts`: say nothing of an asset that is right but that it is.
     """
     cached = reader if isinstance(reader, LocalTree) and reader.cache_root is not None else None
     job = _Job(md5, leases, meter, cached)
+    if not doubts:
+        return Found(_measure_each(reader, batch, job))
+    right = size = 0
+    rows: list[tuple[int, bytes]] = []
+    left: Iterable[int] = range(len(batch))
+    if isinstance(reader, LocalTree) and len(batch) > 1 and leases is not Leases.HOLD:
+        with reader.batch() as opener:
+            settle = LEAST_BYTES if leases is Leases.ASK else None
+            size, left, looks = match_small(opener, batch, SMALL_BYTES, settle=settle)
+        right = len(batch) - len(left)
+        rows = [(at, pack_key(status) + bytes.fromhex(batch[at][2]) + NO_MD5) for at, status in looks]
+        if meter is not None:
+            meter(size)
+    outcomes = []
+    for at, outcome in zip(left, _measure_each(reader, [batch[at] for at in left], job), strict=True):
+        _, declared, sha256 = batch[at]
+        sure = outcome.sha256 == sha256 and outcome.complete and declared in {None, outcome.size}
+        if not sure or outcome.error or outcome.foreign_links:
+            outcomes.append(outcome)
+            continue
+        right += 1
+        size += outcome.size or 0
+        if outcome.settled and outcome.stat is not None:
+            rows.append((at, pack_row(Row(outcome.stat, sha256, outcome.md5))))
+    return Found(outcomes, right, size, rows)
+
+
+def _measure_each(reader: Reader, batch: Batch, job: _Job) -> list[Outcome]:
     if not isinstance(reader, LocalTree):
-        return [_measure(reader, path, size, job) for path, size in batch]
+        return [_measure(reader, path, size, job) for path, size, _ in batch]
     with reader.batch() as opener:
-        return [_measure(opener, path, size, job) for path, size in batch]
+        return [_measure(opener, path, size, job) for path, size, _ in batch]
 
 
 class _Job(NamedTuple):
@@ -245,206 +226,3 @@ def problem_of(error: StorageError, path: str) -> Problem:
 def shown_path(path: str) -> str:
     """A path as a finding's subject: whole, and safe to print."""
     return printable(path, SUBJECT_CHARS)
-
-
-# --- all of them ---------------------------------------------------------------------------------
-
-
-def measure_all(
-    assets: Sequence[Asset],
-    reader: Reader,
-    *,
-    executor: Executor | None = None,
-    md5: bool = False,
-    leases: bool = False,
-    memory: Memory | None = None,
-    known: bool = True,
-    progress: Progress | None = None,
-) -> Generator[Outcome, None, None]:
-    """The outcomes of many assets as they become known, in no order. Closing the iterator stops the work.
-
-    When `GIVE_UP_AFTER` assets in a row had no usable answer, the rest are not tried, and their outcomes say
-    so.
-
-    Args:
-        assets: what to read.
-        reader: where it is.
-        executor: runs `measure`; by default threads of this process. Left open.
-        md5: also give each outcome its MD5 (DVC's name for the file; never evidence).
-        leases: keep writers away from each local file while it is read, and refuse one that has any.
-        memory: what is remembered of these assets; what it knows is not read.
-        known: also give the outcomes of what was not read; without it they are in `memory.counts()`.
-        progress: called in this thread with (assets done, bytes done), both about right while it runs.
-
-    Raises:
-        PluginError: the executor broke.
-    """
-    how = _How(reader, executor, md5, Leases.HOLD if leases else Leases.ASK if memory else Leases.NONE)
-    meter = _Meter(progress)
-    if memory is None:
-        yield from _read_all(assets, how, meter)
-        return
-    try:
-        left = memory.left()
-        meter.assets = len(assets) - len(left)
-        doubted = False
-        for outcome in _read_all(left, how, meter):
-            doubted = memory.is_contradicted_by(outcome) or doubted
-            yield outcome
-        if doubted:
-            yield from _read_all(memory.forget(), how, meter)
-        if known:
-            yield from memory.known()
-    finally:
-        memory.close()
-
-
-class _How(NamedTuple):
-    """How one call reads: where, on what, and with which care."""
-
-    reader: Reader
-    executor: Executor | None
-    md5: bool
-    leases: Leases
-
-    def measure(self, batch: Batch, meter: Meter | None) -> list[Outcome]:
-        return measure(self.reader, batch, md5=self.md5, leases=self.leases, meter=meter)
-
-
-def _read_all(assets: Sequence[Asset], how: _How, meter: _Meter) -> Generator[Outcome, None, None]:
-    left = {asset.path for asset in assets}
-    silent = 0
-    with contextlib.closing(_run(plan(assets, how.reader), how, meter)) as results:
-        for outcomes in results:
-            for outcome in outcomes:
-                left.discard(outcome.path)
-                silent = silent + 1 if outcome.error and outcome.error.code == "storage.unreachable" else 0
-                yield outcome
-            meter.tell(len(outcomes))
-            if silent >= GIVE_UP_AFTER:
-                break
-    for path in sorted(left):
-        yield Outcome(path, error=Problem("storage.unreachable", shown_path(path), NOT_TRIED))
-
-
-class _Stopped(Exception):  # noqa: N818  # nobody sees it: it ends a reading whose answer nobody waits for
-    pass
-
-
-class _Meter:
-    """Assets done and bytes hashed so far, counted from all threads, and the switch that stops them."""
-
-    def __init__(self, progress: Progress | None) -> None:
-        self.assets = 0
-        self.bytes = 0
-        self.stopped = False
-        self._progress = progress
-        self._lock = Lock()
-
-    def __call__(self, count: int) -> None:
-        if self.stopped:
-            raise _Stopped
-        with self._lock:
-            self.bytes += count
-
-    def tell(self, done: int) -> None:
-        self.assets += done
-        if self._progress is not None:
-            self._progress(self.assets, self.bytes)
-
-
-def _run(work: Plan, how: _How, meter: _Meter) -> Generator[list[Outcome], None, None]:
-    """Outcomes batch by batch; an empty list now and then while nothing is ready, to show progress by."""
-    meter.stopped = False
-    if how.executor is not None:
-        yield from _foreign(work, how, how.executor, meter)
-        return
-    threads = REMOTE_THREADS
-    if isinstance(how.reader, LocalTree):
-        threads = min(LOCAL_THREADS, _cores())
-        if len(work.small) >= FORK_BATCHES and threads > 1 and forking.may_fork():
-            yield from _forked(work, how, threads, meter)
-            return
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="databom")
-
-    def submit(batch: Batch) -> Future[list[Outcome]]:
-        return pool.submit(how.measure, batch, meter)
-
-    def here(batch: Batch) -> list[Outcome]:
-        return how.measure(batch, meter)
-
-    try:
-        yield from _drive(iter(work.single), submit, map(here, work.small))
-    finally:
-        meter.stopped = True
-        pool.shutdown(cancel_futures=True)
-
-
-def _forked(work: Plan, how: _How, processes: int, meter: _Meter) -> Generator[list[Outcome], None, None]:
-    """Large files first, the longest before all, then the batches of small ones: by copies of this process."""
-    batches = [*work.single, *work.small]
-    assert isinstance(how.reader, LocalTree)
-    how.reader.check_root()  # opened once, for all of them
-
-    def one(number: int, count: Meter) -> list[Outcome]:
-        return how.measure(batches[number], count)
-
-    with forking.Copies(len(batches), one, list[Outcome], processes - 1, meter) as copies:
-        for _, outcomes in copies.results():
-            yield outcomes
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else LOCAL_THREADS
-
-
-def _foreign(
-    work: Plan, how: _How, executor: Executor, meter: _Meter
-) -> Generator[list[Outcome], None, None]:
-    def submit(batch: Batch) -> Future[list[Outcome]]:
-        return executor.submit(measure, how.reader, batch, md5=how.md5, leases=how.leases)
-
-    try:
-        for outcomes in _drive(iter([*work.single, *work.small]), submit, iter(())):
-            for outcome in outcomes:
-                meter(outcome.size if outcome.sha256 and outcome.size else 0)
-            yield outcomes
-    except DatabomError:
-        raise
-    except Exception as error:
-        raise PluginError(
-            f"the executor {type(executor).__name__} failed: {printable(str(error)) or type(error).__name__}",
-            hint="run without --executor, or see that its workers have databom installed",
-        ) from error
-
-
-def _drive(
-    batches: Iterator[Batch],
-    submit: Callable[[Batch], Future[list[Outcome]]],
-    here: Iterator[list[Outcome]],
-) -> Generator[list[Outcome], None, None]:
-    """Keep the window full, do the work of this thread, hand out what is ready."""
-    ready: SimpleQueue[Future[list[Outcome]]] = SimpleQueue()
-    flying: set[Future[list[Outcome]]] = set()
-    try:
-        while True:
-            while len(flying) < WINDOW and (batch := next(batches, None)) is not None:
-                future = submit(batch)
-                flying.add(future)
-                future.add_done_callback(ready.put)
-            own = next(here, None)
-            if own is not None:
-                yield own
-            elif not flying:
-                return
-            try:
-                future = ready.get(block=own is None, timeout=_TICK_SECONDS)
-            except Empty:
-                if own is None:
-                    yield []
-            else:
-                flying.discard(future)
-                yield future.result()
-    finally:
-        for future in flying:
-            future.cancel()

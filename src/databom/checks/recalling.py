@@ -30,6 +30,7 @@ from databom.storage.hashcache import (
     ROW_SIZE,
     HashCache,
     Row,
+    key_of,
     pack_key,
     pack_row,
     row_size,
@@ -119,6 +120,14 @@ class Memory:
 
     # --- meanwhile ----------------------------------------------------------------------------
 
+    def note(self, path: str, row: bytes) -> None:
+        """Take note of a file that was read and is right, and that nobody had open for writing."""
+        if key_of(row).ctime_ns <= self._started_ns - RACY_NS:
+            at = bisect_left(self._paths, path)
+            self._news = self._news or self._rows[at * ROW_SIZE : (at + 1) * ROW_SIZE] != row
+            self._rows[at * ROW_SIZE : (at + 1) * ROW_SIZE] = row
+            self._states[at] = _NEW
+
     def is_contradicted_by(self, outcome: Outcome) -> bool:
         """Take note of what reading gave; True when a file of the sample is not what its row says.
 
@@ -128,17 +137,10 @@ class Memory:
         sampled, self._states[at] = self._states[at] == _SAMPLED, _UNKNOWN
         if outcome.stat is None or outcome.sha256 is None:
             return False
-        if sampled:
-            row = self._row(at)
-            if outcome.stat == row.key:
-                self._states[at] = _NEW if outcome.sha256 == row.sha256 else _UNKNOWN
-                return outcome.sha256 != row.sha256
-        if outcome.settled and outcome.stat.ctime_ns <= self._started_ns - RACY_NS:
-            new = Row(outcome.stat, outcome.sha256, outcome.md5)
-            self._rows[at * ROW_SIZE : (at + 1) * ROW_SIZE] = pack_row(new)
-            self._states[at] = _NEW
-            self._news = True
-        return False
+        row = self._row(at)
+        if outcome.settled:
+            self.note(outcome.path, pack_row(Row(outcome.stat, outcome.sha256, outcome.md5)))
+        return sampled and outcome.stat == row.key and outcome.sha256 != row.sha256
 
     def forget(self) -> list[Asset]:
         """Believe no row any more; answers the assets that now must be read as well."""

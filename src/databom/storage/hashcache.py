@@ -72,6 +72,11 @@ def pack_row(row: Row) -> bytes:
     return _KEY.pack(*row.key) + _DIGESTS.pack(bytes.fromhex(row.sha256), md5)
 
 
+def key_of(row: bytes) -> FileStat:
+    """The key of a packed row."""
+    return FileStat(*_KEY.unpack_from(row))
+
+
 def row_size(rows: bytes | bytearray, start: int) -> int:
     """The size, in bytes, of the file whose row begins at `start`."""
     return _SIZE.unpack_from(rows, start + 16)[0]  # type: ignore[no-any-return]  # one Q

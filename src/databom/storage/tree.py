@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import threading
 from pathlib import Path, PurePosixPath
 from stat import S_ISREG
@@ -34,6 +33,7 @@ from databom.storage.localfile import (
     kind_of,
 )
 from databom.storage.posix import no_name, storage_error
+from databom.storage.refusals import not_plain, require_plain, root_refused, unsafe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,10 +44,8 @@ MAX_WALK_DEPTH = 64
 MAX_WALK_PATH_BYTES = 1024
 """No manifest path is deeper or longer, so a directory beyond this is reported by `walk` and not entered."""
 
-_FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY
-_NOT_PLAIN = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)|\0")
-"""An empty, `.` or `..` segment, or NUL."""
-
+OPEN_FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY
+"""Flags that open a regular file and wait for, or follow, nothing else."""
 _REPLACED = frozenset({errno.ELOOP, errno.ENOTDIR, errno.EXDEV})
 """A name stands for something else than a moment ago: a link, a file, or (EXDEV, openat2's last look) a directory
 that was moved out of the tree while it was being opened."""
@@ -177,7 +175,7 @@ class LocalTree:
                 except ValueError as error:
                     raise no_name(shown, "open the directory") from error
                 except OSError as error:
-                    raise _root_refused(path, shown, error) from error
+                    raise root_refused(path, shown, error) from error
             return self._handles[name]
 
     def _descend(self, root: int, path: str, flags: int) -> int:
@@ -233,14 +231,24 @@ class TreeBatch:
         descriptor, opened, linked = self._open(path)
         return LocalStream(descriptor, opened, linked, f"{self._tree.shown}/{path}")
 
+    def directory(self, path: str, /) -> int:
+        """A descriptor of a directory of the tree, "" for its root; valid until the next call, never closed by callers.
+
+        Raises:
+            OSError: a link, a file or nothing is in its place or on the way to it.
+            StorageError: the root cannot be opened, or the path is no plain one.
+        """
+        root = self._tree._root()
+        if not path:
+            return root
+        require_plain(path)
+        return self._directory(root, path)
+
     def look(self, path: str, /) -> os.stat_result | None:
         """What stands at a path, never followed to somewhere else; None where nothing can be looked at."""
         parent, _, name = path.rpartition("/")
         try:
-            require_plain(path)
-            root = self._tree._root()
-            directory = self._directory(root, parent) if parent else root
-            return os.stat(name, dir_fd=directory, follow_symlinks=False)
+            return os.stat(name, dir_fd=self.directory(parent), follow_symlinks=False)
         except (OSError, ValueError, StorageError):
             return None
 
@@ -258,7 +266,7 @@ class TreeBatch:
             return self._read_small(path, most, settle)
         try:
             # The usual case, five system calls and little else. What is unusual goes the careful way, from the start.
-            descriptor = os.open(name, _FILE, dir_fd=self._parent[1])
+            descriptor = os.open(name, OPEN_FILE, dir_fd=self._parent[1])
         except (OSError, ValueError):
             return self._read_small(path, most, settle)
         try:
@@ -300,13 +308,13 @@ class TreeBatch:
         try:
             directory = self._directory(root, parent) if parent else root
             try:
-                descriptor = os.open(name, _FILE, dir_fd=directory)
+                descriptor = os.open(name, OPEN_FILE, dir_fd=directory)
             except OSError as error:
                 if error.errno != errno.ELOOP or tree.cache_root is None:
                     raise
                 descriptor, from_cache = self._open_link(directory, name, path), True
         except UnicodeEncodeError as error:  # a lone surrogate: no name of this file system can hold it
-            raise _not_plain(path) from error
+            raise not_plain(path) from error
         except OSError as error:
             raise self._refused(error, root, path) from error
         try:
@@ -316,7 +324,7 @@ class TreeBatch:
             raise storage_error(error, f"{tree.shown}/{path}", "look at") from error
         if not S_ISREG(status.st_mode):
             posix.close(descriptor)
-            raise _unsafe(f"{tree.shown}/{path}", "it", kind_of(status.st_mode))
+            raise unsafe(f"{tree.shown}/{path}", "it", kind_of(status.st_mode))
         linked = status.st_nlink if status.st_nlink > 1 and not from_cache else 0
         return descriptor, file_stat(status), linked
 
@@ -345,7 +353,7 @@ class TreeBatch:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         holder = tree._descend(tree._cache(), os.fspath(beneath.parent), posix.DIRECTORY)
         try:
-            return os.open(beneath.name, _FILE, dir_fd=holder)
+            return os.open(beneath.name, OPEN_FILE, dir_fd=holder)
         finally:
             posix.close(holder)
 
@@ -364,45 +372,7 @@ class TreeBatch:
             return storage_error(error, shown, "open")
         if kind is Kind.FILE and prefix != path:
             return MissingError(f"cannot open {shown}: {prefix} is a file, not a directory", where=shown)
-        return _unsafe(shown, "it" if prefix == path else prefix, kind)
-
-
-def require_plain(path: str) -> None:
-    """Refuse what is no plain relative path. Manifests were checked long before; this door is locked too.
-
-    Raises:
-        UnsafeFileError: an empty, `.` or `..` segment, a leading or trailing slash, or NUL.
-    """
-    if _NOT_PLAIN.search(path):
-        raise _not_plain(path)
-
-
-def _not_plain(path: str) -> UnsafeFileError:
-    return UnsafeFileError(f"{path!a} is not a plain relative path", where=ascii(path))
-
-
-def _unsafe(shown: str, name: str, kind: Kind | None) -> UnsafeFileError:
-    what = "directory" if kind is None else kind.value
-    return UnsafeFileError(
-        f"cannot open {shown}: {name} is a {what}, which databom never follows or reads",
-        where=shown,
-        hint="put the file itself there, or remove what is in its place and sync again",
-    )
-
-
-def _root_refused(path: Path, shown: str, error: OSError) -> StorageError:
-    try:
-        kind = kind_of(path.lstat().st_mode)
-    except OSError:
-        kind = None
-    if kind is None:
-        return storage_error(error, shown, "open the directory")
-    real = "pass the real directory with --path"
-    return UnsafeFileError(
-        f"{shown} is a {kind}, not a directory",
-        where=shown,
-        hint=real if kind is Kind.SYMLINK else "remove it, or name another directory",
-    )
+        return unsafe(shown, "it" if prefix == path else prefix, kind)
 
 
 def _entries(directory: int, path: str, waiting: list[str]) -> Iterator[tuple[str, Kind]]:

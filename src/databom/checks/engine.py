@@ -1,0 +1,327 @@
+"""The engine: reads and hashes the assets of one location, on whatever executor, in bounded memory.
+
+1. `plan` makes batches: small local files together, everything else alone, longest first.
+2. `databom.checks.measuring.measure` reads and hashes one batch, on any `concurrent.futures.Executor`.
+3. `measure_all` and `survey` keep at most `WINDOW` batches in flight. `survey` answers in counts and doubts, so a
+   million assets that are right cost nothing to tell about.
+
+Without an executor, many small local files are shared with forked copies of this process where it may fork
+(`databom.checks.forking`): threads that take turns make those slower, not faster. Otherwise large files are hashed by
+threads (the interpreter's lock is free meanwhile) while the calling thread works through the small ones alone.
+
+Every byte is read, but for what a `Memory` knows (`databom.checks.recalling`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from queue import Empty, SimpleQueue
+from threading import Lock
+from typing import TYPE_CHECKING, NamedTuple
+
+from databom.checks import forking
+from databom.checks.measuring import SMALL_BYTES, Batch, Found, Leases, measure, shown_path
+from databom.checks.outcome import Outcome
+from databom.errors import DatabomError, PluginError, Problem
+from databom.model.text import printable
+from databom.storage.hashing import Meter
+from databom.storage.tree import LocalTree
+
+if TYPE_CHECKING:
+    from databom.checks.recalling import Memory
+    from databom.model.manifest import Asset
+    from databom.storage.reader import Reader
+
+BATCH_FILES = 256
+BATCH_BYTES = 8 * 1024 * 1024
+WINDOW = 64
+"""Batches in flight."""
+LOCAL_THREADS = 4
+REMOTE_THREADS = 16
+GIVE_UP_AFTER = 64
+"""Assets in a row without a usable answer after which the rest is not tried: each would cost a deadline."""
+NOT_TRIED = f"not tried, because {GIVE_UP_AFTER} assets in a row had no usable answer"
+
+FORK_BATCHES = 4
+"""From so many batches of small files on, copies of this process share the work."""
+
+_TICK_SECONDS = 0.2
+
+Progress = Callable[[int, int], None]
+
+
+class Plan(NamedTuple):
+    """`single`: batches of one asset, longest first; `small`: batches of many, in path order."""
+
+    single: list[Batch]
+    small: list[Batch]
+
+
+def plan(assets: Iterable[Asset], reader: Reader) -> Plan:
+    """Make batches of the assets. Sizes are the declared ones, else what a local file seems to have."""
+    tree = reader if isinstance(reader, LocalTree) else None
+    single: list[tuple[int, str, int | None, str]] = []
+    small: list[tuple[str, int | None, str, int]] = []
+    for asset in assets:
+        weight = asset.size
+        if weight is None:
+            weight = tree.size_hint(asset.path) if tree is not None else 0
+        if tree is not None and weight <= SMALL_BYTES:
+            small.append((asset.path, asset.size, asset.sha256, weight))
+        else:
+            single.append((-weight, asset.path, asset.size, asset.sha256))
+    batches: list[Batch] = []
+    batch: list[tuple[str, int | None, str]] = []
+    room = 0
+    for path, size, sha256, weight in sorted(small):
+        if not batches or len(batch) == BATCH_FILES or weight > room:
+            batch, room = [], BATCH_BYTES
+            batches.append(batch)
+        batch.append((path, size, sha256))
+        room -= weight
+    return Plan([[(path, size, sha256)] for _, path, size, sha256 in sorted(single)], batches)
+
+
+def measure_all(
+    assets: Sequence[Asset],
+    reader: Reader,
+    *,
+    executor: Executor | None = None,
+    md5: bool = False,
+    leases: bool = False,
+    memory: Memory | None = None,
+    progress: Progress | None = None,
+) -> Generator[Outcome, None, None]:
+    """The outcomes of many assets as they become known, in no order. Closing the iterator stops the work.
+
+    When `GIVE_UP_AFTER` assets in a row had no usable answer, the rest are not tried, and their outcomes say
+    so.
+
+    Args:
+        assets: what to read.
+        reader: where it is.
+        executor: runs `measure`; by default threads or copies of this process. Left open.
+        md5: also give each outcome its MD5 (DVC's name for the file; never evidence).
+        leases: keep writers away from each local file while it is read, and refuse one that has any.
+        memory: what is remembered of these assets; what it knows is not read.
+        progress: called in this thread with (assets done, bytes done), both about right while it runs.
+
+    Raises:
+        PluginError: the executor broke.
+    """
+    how = _How(reader, executor, md5, _leases(leases, memory), doubts=False)
+    for found in _all(assets, how, memory, progress):
+        yield from found.outcomes
+    if memory is not None:
+        yield from memory.known()
+
+
+def survey(
+    assets: Sequence[Asset],
+    reader: Reader,
+    *,
+    executor: Executor | None = None,
+    leases: bool = False,
+    memory: Memory | None = None,
+    progress: Progress | None = None,
+) -> Generator[Found, None, None]:
+    """As `measure_all`, in counts: how many assets are right, and the outcomes of those that are not plainly so.
+
+    What the memory knows is not among them: `memory.counts()` tells, at the end.
+    """
+    how = _How(reader, executor, False, _leases(leases, memory), doubts=True)
+    return _all(assets, how, memory, progress)
+
+
+def _leases(hold: bool, memory: Memory | None) -> Leases:
+    if hold:
+        return Leases.HOLD
+    return Leases.NONE if memory is None else Leases.ASK
+
+
+class _How(NamedTuple):
+    """How one call reads: where, on what, with which care, and whether it tells only doubts."""
+
+    reader: Reader
+    executor: Executor | None
+    md5: bool
+    leases: Leases
+    doubts: bool
+
+    def measure(self, batch: Batch, meter: Meter | None) -> Found:
+        return measure(self.reader, batch, md5=self.md5, leases=self.leases, doubts=self.doubts, meter=meter)
+
+
+def _all(
+    assets: Sequence[Asset], how: _How, memory: Memory | None, progress: Progress | None
+) -> Generator[Found, None, None]:
+    meter = _Meter(progress)
+    if memory is None:
+        for _, found in _read(assets, how, meter):
+            yield found
+        return
+    try:
+        left = memory.left()
+        meter.assets = len(assets) - len(left)
+        doubted = False
+        for batch, found in _read(left, how, meter):
+            for at, row in found.rows:
+                memory.note(batch[at][0], row)
+            for outcome in found.outcomes:
+                doubted = memory.is_contradicted_by(outcome) or doubted
+            yield found
+        if doubted:
+            for _, found in _read(memory.forget(), how, meter):
+                yield found
+    finally:
+        memory.close()
+
+
+def _read(assets: Sequence[Asset], how: _How, meter: _Meter) -> Generator[tuple[Batch, Found], None, None]:
+    work = plan(assets, how.reader)
+    left = dict.fromkeys(map(id, (*work.single, *work.small)))
+    silent = 0
+    with contextlib.closing(_run(work, how, meter)) as results:
+        for batch, found in results:
+            if batch:
+                del left[id(batch)]
+            if found.right:
+                silent = 0
+            for outcome in found.outcomes:
+                silent = silent + 1 if outcome.error and outcome.error.code == "storage.unreachable" else 0
+            yield batch, found
+            meter.tell(len(batch))
+            if silent >= GIVE_UP_AFTER:
+                break
+    if left:
+        paths = [path for batch in (*work.single, *work.small) if id(batch) in left for path, _, _ in batch]
+        problem = "storage.unreachable"
+        yield (
+            (),
+            Found([Outcome(path, error=Problem(problem, shown_path(path), NOT_TRIED)) for path in paths]),
+        )
+
+
+class _Stopped(Exception):  # noqa: N818  # nobody sees it: it ends a reading whose answer nobody waits for
+    pass
+
+
+class _Meter:
+    """Assets done and bytes hashed so far, counted from all threads, and the switch that stops them."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self.assets = 0
+        self.bytes = 0
+        self.stopped = False
+        self._progress = progress
+        self._lock = Lock()
+
+    def __call__(self, count: int) -> None:
+        if self.stopped:
+            raise _Stopped
+        with self._lock:
+            self.bytes += count
+
+    def tell(self, done: int) -> None:
+        self.assets += done
+        if self._progress is not None:
+            self._progress(self.assets, self.bytes)
+
+
+_Result = tuple[Batch, Found]
+_NOTHING: _Result = ((), Found([]))
+"""Handed out now and then while nothing is ready, to show progress by."""
+
+
+def _run(work: Plan, how: _How, meter: _Meter) -> Generator[_Result, None, None]:
+    """What each batch gave."""
+    meter.stopped = False
+    if how.executor is not None:
+        yield from _foreign(work, how, how.executor, meter)
+        return
+    threads = REMOTE_THREADS
+    if isinstance(how.reader, LocalTree):
+        threads = min(LOCAL_THREADS, _cores())
+        if len(work.small) >= FORK_BATCHES and threads > 1 and forking.may_fork():
+            yield from _forked(work, how, threads, meter)
+            return
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="databom")
+
+    def submit(batch: Batch) -> Future[Found]:
+        return pool.submit(how.measure, batch, meter)
+
+    def here(batch: Batch) -> _Result:
+        return batch, how.measure(batch, meter)
+
+    try:
+        yield from _drive(iter(work.single), submit, map(here, work.small))
+    finally:
+        meter.stopped = True
+        pool.shutdown(cancel_futures=True)
+
+
+def _forked(work: Plan, how: _How, processes: int, meter: _Meter) -> Generator[_Result, None, None]:
+    """Large files first, the longest before all, then the batches of small ones: by copies of this process."""
+    batches = [*work.single, *work.small]
+    assert isinstance(how.reader, LocalTree)
+    how.reader.check_root()  # opened once, for all of them
+
+    def one(number: int, count: Meter) -> Found:
+        return how.measure(batches[number], count)
+
+    with forking.Copies(len(batches), one, Found, processes - 1, meter) as copies:
+        for number, found in copies.results():
+            yield batches[number], found
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else LOCAL_THREADS
+
+
+def _foreign(work: Plan, how: _How, executor: Executor, meter: _Meter) -> Generator[_Result, None, None]:
+    def submit(batch: Batch) -> Future[Found]:
+        return executor.submit(measure, how.reader, batch, md5=how.md5, leases=how.leases, doubts=how.doubts)
+
+    try:
+        for batch, found in _drive(iter([*work.single, *work.small]), submit, iter(())):
+            meter(found.size + sum(one.size or 0 for one in found.outcomes if one.sha256))
+            yield batch, found
+    except DatabomError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"the executor {type(executor).__name__} failed: {printable(str(error)) or type(error).__name__}",
+            hint="run without --executor, or see that its workers have databom installed",
+        ) from error
+
+
+def _drive(
+    batches: Iterator[Batch], submit: Callable[[Batch], Future[Found]], here: Iterator[_Result]
+) -> Generator[_Result, None, None]:
+    """Keep the window full, do the work of this thread, hand out what is ready."""
+    ready: SimpleQueue[Future[Found]] = SimpleQueue()
+    flying: dict[Future[Found], Batch] = {}
+    try:
+        while True:
+            while len(flying) < WINDOW and (batch := next(batches, None)) is not None:
+                future = submit(batch)
+                flying[future] = batch
+                future.add_done_callback(ready.put)
+            own = next(here, None)
+            if own is not None:
+                yield own
+            elif not flying:
+                return
+            try:
+                future = ready.get(block=own is None, timeout=_TICK_SECONDS)
+            except Empty:
+                if own is None:
+                    yield _NOTHING
+            else:
+                yield flying.pop(future), future.result()
+    finally:
+        for future in flying:
+            future.cancel()
