@@ -1,4 +1,4 @@
-"""`enforce`: the gate in front of a run. It hashes again, whatever was recorded, and stops before the first batch."""
+"""`enforce`: the gate in front of a run. It verifies again, whatever was recorded, and stops before the first batch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def require_gate(here: Place | None, open_runs: Sequence[Record]) -> None:
     """Return only when every pin of the project passes the gate now.
 
     A run that starts while another gated one of the same project is open (a child of a grid search) is let through
-    when no file changed since it was hashed; every other run has every byte hashed.
+    when no file changed since it was hashed; every other run has the whole gate asked.
 
     Raises:
         CheckFailed: the data fails the gate; carries the reports.

@@ -1,7 +1,7 @@
 """The gate: verify now, then let something happen. `databom exec`, and the MLflow door's enforce mode.
 
 DVC skips a stage whose inputs look unchanged, `dvc repro -s` runs a stage without its dependencies, a restored
-mtime hides an edit, and a key may have expired since. The gate hashes again, whatever DVC thought.
+mtime hides an edit, and a key may have expired since. The gate verifies again, whatever DVC thought.
 """
 
 from __future__ import annotations
