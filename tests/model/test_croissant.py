@@ -353,11 +353,31 @@ def test_numbers_with_a_fraction_are_refused_as_in_a_manifest() -> None:
         {"FileSet": "cr:FileObject"},
         {"half": "https://schema.org/sha", "digest": "half:256"},
         {"p": "sc:", "digest": "p:sha256"},
+        {"p": "sc", "files": "p:distribution"},
+        {"q": "p", "p": "sc", "files": "q:distribution"},
+        {"half": {"@id": "distri", "@prefix": True}, "files": "half:bution"},
+        {"sc:sha256": "cr:other"},
+        {"https://schema.org/sha256": "cr:other"},
+        {"distribution": {"@id": "sc:distribution", "@type": "@json"}},
+        {"distribution": {"@id": "sc:distribution", "@container": "@graph"}},
+        {"distribution": {"@id": "sc:distribution", "@container": ["@index", "@set"]}},
     ],
 )
 def test_a_context_that_changes_what_is_read(change: dict[str, Any]) -> None:
     problems = refused(**{"@context": {**CONTEXT, **change}})
     assert "/@context" in {problem.subject for problem in problems}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"distribution": {"@id": "sc:distribution", "@container": "@set"}},
+        {"contentUrl": {"@id": "sc:contentUrl", "@type": "@id"}},
+        {"loop": "loop", "p": "q", "q": "p", "files": "p:distribution"},
+    ],
+)
+def test_a_context_that_changes_nothing(change: dict[str, Any]) -> None:
+    assert read(**{"@context": {**CONTEXT, **change}}).form == "croissant"
 
 
 def test_a_prefix_under_another_name_is_followed() -> None:
@@ -375,6 +395,14 @@ def test_contexts_that_would_have_to_be_fetched() -> None:
     assert read(**{"@context": ["https://schema.org/", CONTEXT]}).form == "croissant"
     entry = file_object("a", CAT, **{"@context": {"sha256": "x:y"}})
     assert only(distribution=[entry]).subject == "/distribution/0/@context"
+
+
+@pytest.mark.parametrize("keyword", ["@nest", "@graph", "@included", "@reverse", "@index"])
+def test_members_that_a_json_ld_processor_would_unfold(keyword: str) -> None:
+    hidden = {"distribution": [file_object("hidden", DOG)], "sha256": "0" * 64}
+    assert only(**{keyword: hidden}).subject == f"/{keyword}"
+    entry = file_object("a", CAT, **{keyword: hidden})
+    assert only(distribution=[entry]).subject == f"/distribution/0/{keyword}"
 
 
 # --- whatever the bytes ---------------------------------------------------------------------------------

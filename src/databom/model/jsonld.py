@@ -18,6 +18,10 @@ DUBLIN_CORE = ("http://purl.org/dc/terms/", "https://purl.org/dc/terms/")
 _SPACES = (*SCHEMA_ORG, *CROISSANT, *DUBLIN_CORE)
 _PREFIXES = {"sc": SCHEMA_ORG, "schema": SCHEMA_ORG, "cr": CROISSANT, "dct": DUBLIN_CORE}
 _SCOPED = frozenset(("@context", "@reverse", "@nest"))
+_KEYWORDS = frozenset(("@context", "@id", "@type"))
+"""What an object may hold beside names. Others (`@nest`, `@graph`, …) bring members of their own along."""
+_CONTAINERS = (None, "@set", "@list")
+_VOCAB = SCHEMA_ORG[0]
 _MAX_STEPS = 8
 
 Refuse = Callable[[str, str, str, object], None]
@@ -71,6 +75,9 @@ class Names:
         """The members of an object that are read, by their short names."""
         found: dict[str, Any] = {}
         for name, member in value.items():
+            if name.startswith("@") and name not in _KEYWORDS:
+                what = f"{name[:60]!a} could give this part members that are not read here"
+                self._refuse(f"{where}/{name}", what, ", ".join(sorted(_KEYWORDS)), None)
             local = name if name in self._read else self.local(name)
             if local not in self._read or member is None:
                 continue
@@ -105,8 +112,17 @@ class Names:
             prefix, colon, rest = name.partition(":")
             if not colon or rest.startswith("//") or prefix not in self._prefixes:
                 break
-            name = self._prefixes[prefix] + rest
+            name = self._space(prefix) + rest
         return name
+
+    def _space(self, prefix: str) -> str:
+        """What a prefix stands for: without a colon that is another term, or a name of the vocabulary."""
+        space = self._prefixes[prefix]
+        for _ in range(_MAX_STEPS):
+            if ":" in space or space not in self._prefixes:
+                break
+            space = self._prefixes[space]
+        return space if ":" in space else _VOCAB + space
 
     def _define(self, context: dict[str, Any]) -> None:
         iris = {name: one.get("@id") if isinstance(one, dict) else one for name, one in context.items()}
@@ -117,16 +133,24 @@ class Names:
         }
         for name, definition in context.items():
             iri = plain.get(name)
-            local = self.local(iri) if iri is not None else None
+            local, own = self.local(iri) if iri is not None else None, self.local(name)
             if name in _PREFIXES:
                 changes = iri not in _PREFIXES[name]
             elif name.startswith("@"):
                 changes = name == "@import" or (name == "@vocab" and iri not in SCHEMA_ORG)
             else:
-                ours = name in self._known or local in self._known
-                changes = (iri or "").startswith("@") or (ours and local != name)
+                ours = own in self._known or local in self._known
+                changes = (iri or "").startswith("@") or (ours and (local != own or _reshapes(definition)))
             if changes or (isinstance(definition, dict) and not _SCOPED.isdisjoint(definition)):
                 what = f"the context gives {name[:60]!a} a meaning of its own"
                 self._refuse(
                     "/@context", what, "the standard context, where this name is concerned", definition
                 )
+
+
+def _reshapes(definition: Any) -> bool:
+    """Whether a term's definition makes something else of its values: a literal, a graph, an index."""
+    if not isinstance(definition, dict):
+        return False
+    containers = items(definition.get("@container")) or [None]
+    return definition.get("@type") == "@json" or any(one not in _CONTAINERS for one in containers)
