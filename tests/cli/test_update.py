@@ -138,6 +138,32 @@ def test_c02_two_contents_under_one_version_are_both_kept(house: House) -> None:
     assert house.json("sync", "pets").code == 0  # what was pinned stays
 
 
+def test_c01_c02_verify_remembers_what_the_project_has_seen(house: House) -> None:
+    house.init()
+    one, two, three = releases(house, 1, 2, 3)
+    fork = house.release(NEWER, "--sequence", "2", version="2", folder="fork")
+    house.ok("add", two, "--name", "pets")
+    assert house.json("verify", two).blocking == set()
+    assert house.json("verify", three).blocking == set()
+    before = (house.project / "databom.lock").read_bytes()
+    for manifest, code in ((one, "release.rollback"), (fork, "release.equivocation")):
+        answer = house.json("verify", manifest)
+        assert (answer.code, answer.blocking) == (1, {code})
+        report = tasks.verify(manifest, project=house.project)
+        assert {finding.code for finding in report.blocking} == {code}
+    assert house.json("verify", three, fork).code == 1
+    assert (house.project / "databom.lock").read_bytes() == before
+    assert not (house.project / "provenance" / "evidence").exists()
+
+
+def test_an_older_release_that_a_pin_holds_verifies(house: House) -> None:
+    house.init()
+    one, two = releases(house, 1, 2)
+    house.ok("add", one, "--name", "old")
+    house.ok("add", two, "--name", "new")
+    assert house.json("verify", one).blocking == set()
+
+
 def test_an_unsigned_second_content_is_no_evidence(house: House) -> None:
     house.init()
     (two,) = releases(house, 2)

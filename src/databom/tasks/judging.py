@@ -24,7 +24,7 @@ from databom.model import times
 from databom.model.config import Config, Policy
 from databom.model.digest import sha256
 from databom.model.finding import Finding, Report, Severity, Subject, Summary, findings_of
-from databom.model.lock import Pin, Seen
+from databom.model.lock import Lock, Pin, Seen
 from databom.model.manifest import Manifest, read_manifest
 from databom.tasks.believing import Believed
 from databom.tasks.project import Project
@@ -154,6 +154,17 @@ def judge_pin(project: Project, name: str, believed: Believed, *, now: datetime 
     now = now or times.now()
     judged = judge(received, believed, config=project.config, pin=pin, now=now)
     return replace(judged, doubts=(*judged.doubts, *check_clock(project.lock, now)))
+
+
+def remember(judged: Judged, lock: Lock) -> Judged:
+    """The judgement with what the project has seen of the dataset; of a manifest that a pin fixes, as it is."""
+    manifest = judged.manifest
+    if manifest is None or any(pin.manifest == manifest.digest for pin in lock.pins.values()):
+        return judged
+    if (seen := lock.seen.get(manifest.dataset_id)) is None:
+        return judged
+    history = check_history(manifest, *content_digests(manifest), seen)
+    return replace(judged, doubts=(*judged.doubts, *history))
 
 
 def content_digests(manifest: Manifest) -> tuple[str, str]:

@@ -20,7 +20,7 @@ from databom.storage.tree import LocalTree
 from databom.tasks.believing import Believed, load_trust
 from databom.tasks.bundles import beside, judge_bundle
 from databom.tasks.comparing import compare
-from databom.tasks.judging import Judged, judge, judge_pin
+from databom.tasks.judging import Judged, judge, judge_pin, remember
 from databom.tasks.progress import Progress, Silent
 from databom.tasks.project import Project, typed
 from databom.tasks.receiving import ENVELOPE_SUFFIX, TIMESTAMPS_SUFFIX, receive
@@ -47,6 +47,9 @@ def verify(
     progress: Progress | None = None,
 ) -> Report | Reports:
     """Ask of each target: who signed it, is it current, does every asset match. Writes nothing.
+
+    Inside a project a manifest is also held against what the project has seen of its dataset, as `add` would: an
+    older release, or another content under a name that was seen, is not current. One that a pin fixes is.
 
     Args:
         targets: names of pins, or manifests (paths or URLs); none means every pin.
@@ -224,6 +227,7 @@ def _verify_manifest(place: Project | None, target: str, believed: Believed, opt
             judged = judge_bundle(location, believed, config=config, now=options.now)
         else:
             judged = judge(receive(location), believed, config=config, now=options.now)
+            judged = remember(judged, place.lock) if place else judged
     except (InputError, StorageError) as error:
         return Report(Subject(), (*believed.findings, *findings_of(error)), trust=believed.digest)
     if not judged.is_believed:
