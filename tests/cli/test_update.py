@@ -303,6 +303,36 @@ def test_c02_an_equivocation_that_is_also_older_is_kept_and_says_where(house: Ho
     assert len(list(house.project.glob("provenance/evidence/pets/equivocation/*.json"))) == 2
 
 
+def test_c02_both_are_kept_after_the_pin_has_moved_on(house: House) -> None:
+    house.init()
+    one, two = releases(house, 1, 2)
+    fork = house.release(NEWER, "--sequence", "3", version="1", folder="fork")
+    house.ok("add", one, "--name", "pets")
+    house.ok("update", "pets", two)
+    answer = house.json("update", "pets", fork)
+    (finding,) = [f for f in answer.findings if f["code"] == "release.equivocation"]
+    assert finding["do"].startswith("both are kept in provenance/evidence/pets/equivocation")
+    folder = house.project / "provenance" / "evidence" / "pets" / "equivocation"
+    documents = [m.with_name(n) for m in (one, fork) for n in ("manifest.json", "manifest.json.dsse")]
+    assert {path.read_bytes() for path in folder.iterdir()} == {path.read_bytes() for path in documents}
+
+
+def test_c02_a_clone_that_has_not_the_first_says_so(house: House) -> None:
+    house.init()
+    one, two = releases(house, 1, 2)
+    fork = house.release(NEWER, "--sequence", "3", version="1", folder="fork")
+    house.ok("add", one, "--name", "pets")
+    house.ok("update", "pets", two)
+    (kept,) = (house.project / ".databom" / "seen").glob("*.json")
+    for change in (lambda: kept.write_bytes(b"{}"), kept.unlink):
+        change()
+        (finding,) = [
+            f for f in house.json("update", "pets", fork).findings if f["code"] == "release.equivocation"
+        ]
+        assert finding["do"].startswith("this one is kept in provenance/evidence/pets/equivocation")
+    assert len(list(house.project.glob("provenance/evidence/pets/equivocation/*.json"))) == 1
+
+
 def test_an_older_release_that_another_pin_holds_can_be_added_again(house: House) -> None:
     house.init()
     one = numbered(house, 1, {"a": b"1"})

@@ -104,7 +104,7 @@ def pin_release(
     read = judged.manifest
     codes = _doubted_for(judged)
     if read is not None and "release.equivocation" in codes and all(c.startswith("release.") for c in codes):
-        judged = _with_evidence(judged, equivocation.keep_both(place, name, received, read))
+        judged = _with_evidence(judged, *equivocation.keep_both(place, name, received, read))
     if read is None or not judged.is_believed:
         return judged.report(name)
     name = name or pin_name(read.dataset_id)
@@ -115,6 +115,9 @@ def pin_release(
 
     # Order: what is kept first, the pin that refers to it second, the stage that refers to the pin last, so
     # that a crash between any two leaves a project that still works.
+    old = place.lock.pins.get(name)
+    if old is not None and old.manifest != read.digest:
+        equivocation.keep_earlier(place, name)
     keep(place, name, received)
     judged_newest = seen is None or seen_now is not None
     went_back = judged is not first and any(f.code == "release.rollback" for f in judged.doubts)
@@ -141,9 +144,11 @@ def _allow(judged: Judged) -> Judged:
     return _retold(judged, "release.rollback", severity=Severity.WARN, do=do)
 
 
-def _with_evidence(judged: Judged, where: str) -> Judged:
-    """The judgement, its equivocation saying where both contents were kept."""
+def _with_evidence(judged: Judged, where: str, both: bool) -> Judged:
+    """The judgement, its equivocation saying where the contents were kept."""
     do = f"both are kept in {where}: ask the marketplace which one it stands by"
+    if not both:
+        do = f"this one is kept in {where}; find the first in git (git log -- provenance/manifests) and keep it too"
     return _retold(judged, "release.equivocation", do=do)
 
 
