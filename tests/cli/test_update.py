@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 import databom.tasks as tasks
+from databom.errors import ConfigError
 from support.house import FILES, House
 
 NEWER = {"images/cat1.jpg": b"another cat\n", "images/owl1.jpg": b"an owl\n", "empty.bin": b""}
@@ -230,6 +234,23 @@ def numbered(
     return house.release(
         files, "--sequence", str(number), version=version or str(number), folder=folder or f"n{number}"
     )
+
+
+@pytest.mark.parametrize("now", [datetime(2026, 1, 10), datetime.max.replace(tzinfo=UTC)])  # noqa: DTZ001
+def test_a_time_that_is_none_is_a_usage_error_by_every_door(house: House, now: datetime) -> None:
+    house.init()
+    one, two = releases(house, 1, 2)
+    house.ok("add", one, "--name", "pets")
+    for call in (
+        lambda: tasks.verify("pets", project=house.project, now=now),
+        lambda: tasks.verify(two, project=house.project, now=now),
+        lambda: tasks.check(project=house.project, now=now),
+        lambda: tasks.add(str(two), project=house.project, now=now),
+        lambda: tasks.update("pets", str(two), project=house.project, now=now),
+        lambda: tasks.sync("pets", project=house.project, now=now),
+    ):
+        with pytest.raises(ConfigError, match="now="):
+            call()
 
 
 def test_where_nothing_decides_the_order_back_is_back(house: House) -> None:

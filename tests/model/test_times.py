@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from databom.errors import ConfigError
 from databom.model import times
 
 SHAPE = "a time is written 2026-01-10T12:00:00Z: RFC 3339, UTC, with a Z"
@@ -79,3 +80,22 @@ def test_a_time_without_a_zone_is_not_guessed() -> None:
 
 def test_the_clock_is_utc() -> None:
     assert times.now().utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize(
+    ("when", "why"),
+    [
+        (datetime(2026, 1, 10), "no time zone"),  # noqa: DTZ001
+        (datetime.max.replace(tzinfo=UTC), "no time to judge by"),
+        (datetime.min.replace(tzinfo=timezone(timedelta(hours=14))), "no time to judge by"),
+    ],
+)
+def test_a_time_to_judge_by_is_an_instant(when: datetime, why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        times.or_now(when)
+
+
+def test_the_time_to_judge_by_is_the_callers_or_the_clocks() -> None:
+    when = datetime(2026, 1, 10, tzinfo=UTC)
+    assert times.or_now(when) is when
+    assert times.or_now(None) >= times.now() - times.CLOCK_SKEW

@@ -7,7 +7,9 @@ that one instant has one spelling (up to the fraction) and no reader needs a tab
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
+
+from databom.errors import ConfigError
 
 PATTERN = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?Z"
 """The shape of a timestamp (RFC 3339 section 5.6, `Z` only). `parse` also asks whether the date exists."""
@@ -58,3 +60,20 @@ def format(when: datetime) -> str:  # noqa: A001  # parse/format are a pair, use
 def now() -> datetime:
     """The clock. Functions that judge time take `now=`, so nothing else in databom reads it."""
     return datetime.now(UTC)
+
+
+def or_now(when: datetime | None) -> datetime:
+    """The time a caller named to judge by, else the clock's.
+
+    Raises:
+        ConfigError: the datetime is naive, so that it cannot be compared with any time in a document, or in the
+            first or last year there is, where a zone or a lifetime leads beyond what can be counted.
+    """
+    if when is None:
+        return now()
+    if when.utcoffset() is None or not MINYEAR < when.year < MAXYEAR:
+        why = (
+            "has no time zone, so it is no instant" if when.utcoffset() is None else "is no time to judge by"
+        )
+        raise ConfigError(f"now={when.isoformat()} {why}", hint="pass an aware datetime: datetime.now(UTC)")
+    return when

@@ -60,7 +60,7 @@ def add(
     """
     if name is not None:
         check_pin_name(name)
-    now = now or times.now()
+    now = times.or_now(now)
     folder = Path(project).absolute() if project is not None else find_root()
     with exclusive_project(folder):
         place = Project.load(folder)

@@ -28,7 +28,7 @@ def judge_bundle(
         StorageError: it could not be had.
     """
     raw = read_document(location, limit=MAX_MANIFEST_BYTES)
-    now = now or times.now()
+    now = times.or_now(now)
     digest = config.policy_digest if config else None
     if believed.root is None:
         return Judged(None, believed, believed.findings, (), digest)

@@ -70,7 +70,7 @@ def compare(
     policy = _config_at(base, project)
     findings = [
         *check_root(
-            _root_at(base, project, policy), _root_now(project), approved=trust_digest, now=now or times.now()
+            _root_at(base, project, policy), _root_now(project), approved=trust_digest, now=times.or_now(now)
         ),
         *check_policy(policy, project.config, approved=policy_digest),
     ]

@@ -73,7 +73,7 @@ def init(folder: Path | str = ".", *, now: datetime | None = None) -> Initialize
         else:
             key = PrivateKey.generate()
             write(private, key.pem(), mode=0o600)
-        raw = add_key(raw, key.public, role=role, development=True, now=now or times.now())
+        raw = add_key(raw, key.public, role=role, development=True, now=times.or_now(now))
     if raw is not None:
         write(config.trust_root, raw)
     return Initialized(root, tuple(made), tuple(kept))

@@ -96,7 +96,7 @@ def judge(
         seen: what the project has seen of this dataset; pass None for a kept manifest that `pin` fixes.
         now: the time to judge by; the clock's by default.
     """
-    now = now or times.now()
+    now = times.or_now(now)
     digest = config.policy_digest if config else None
     try:
         manifest = read_manifest(received.manifest)
@@ -151,7 +151,7 @@ def judge_pin(project: Project, name: str, believed: Believed, *, now: datetime 
             do=f"git restore provenance/manifests/{name}.json",
         )
         return Judged(None, believed, (*believed.findings, lost), (), project.config.policy_digest)
-    now = now or times.now()
+    now = times.or_now(now)
     judged = judge(received, believed, config=project.config, pin=pin, now=now)
     return replace(judged, doubts=(*judged.doubts, *check_clock(project.lock, now)))
 

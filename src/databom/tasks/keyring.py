@@ -129,7 +129,7 @@ def trust_add(
             marketplace=marketplace,
             datasets=list(datasets),
             threshold=threshold,
-            now=now or times.now(),
+            now=times.or_now(now),
         )
 
     _edit(edit, draft, project)

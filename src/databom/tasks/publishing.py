@@ -94,7 +94,7 @@ def publish(
         raise ConfigError(f"{printable(str(folder))} is not a folder")
     target = Path(output) if output is not None else folder / MANIFEST
     signer = read_private_key(key)
-    manifest = _members(fields or {}, filled, now or times.now())
+    manifest = _members(fields or {}, filled, times.or_now(now))
     for needed in ("dataset_id", "version", "license"):
         if needed not in manifest:
             raise ConfigError(f"a release needs {needed}", hint="pass it as an option, or with --from FILE")

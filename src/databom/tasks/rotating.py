@@ -69,7 +69,7 @@ def trust_draft(
             f"version {current.version} of the trust root names no root keys: nobody could sign the next one",
             hint="databom trust add KEY.pub --role root",
         )
-    raw = draft(current, now=now or times.now())
+    raw = draft(current, now=times.or_now(now))
     if files.is_taken(file):
         raise ConfigError(f"{file} exists and is not overwritten", hint="choose another name, or remove it")
     files.write_new(file, raw)
@@ -119,7 +119,7 @@ def trust_update(
     raw = read_root(Path(new))
     with exclusive_project(folder):
         place = Project.load(folder)
-        update, root = _judge(place, raw, now or times.now())
+        update, root = _judge(place, raw, times.or_now(now))
         if root is not None and update.report.verdict is Verdict.PASS and update.changes:
             # The memory first: after a crash between the two, the old root is a rollback and this same update
             # repairs it. The other way round nothing could tell the new root from one that nobody accepted.
@@ -136,7 +136,7 @@ def trust_diff(
     Raises:
         ConfigError: as `trust_update`.
     """
-    update, _ = _judge(Project.load(project), read_root(Path(new)), now or times.now())
+    update, _ = _judge(Project.load(project), read_root(Path(new)), times.or_now(now))
     return update
 
 

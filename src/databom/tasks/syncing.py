@@ -75,7 +75,7 @@ def sync(
         ConfigError: no project, no pins, an unknown name, no trust root.
         StorageError: the project's own files cannot be written.
     """
-    now = now or times.now()
+    now = times.or_now(now)
     folder = Path(project).absolute() if project is not None else find_root()
     reports = []
     with exclusive_project(folder):

@@ -49,7 +49,7 @@ def update(
     Raises:
         ConfigError: no project, or no such pin.
     """
-    now = now or times.now()
+    now = times.or_now(now)
     folder = Path(project).absolute() if project is not None else find_root()
     with exclusive_project(folder):
         place = Project.load(folder)
