@@ -9,12 +9,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from databom.errors import InputError
 from databom.trust.root import TrustRoot, parse_root
 from trust.making import IDS, VECTORS, A, B, as_root, codes, embedded, full, only, opened, root_document
 
-pytest.importorskip("rfc3161_client", reason="needs the extra `timestamps`")
+decode_timestamp_response = pytest.importorskip(
+    "rfc3161_client", reason="needs the extra `timestamps`"
+).decode_timestamp_response
 
 FILES = VECTORS / "rfc3161"
 RAW = (FILES / "manifest.json").read_bytes()
@@ -90,6 +94,44 @@ def test_a_token_may_be_five_minutes_ahead_of_our_clock(ahead: int, believed: bo
     assert (codes(answer) == []) is believed
     if not believed:
         assert "from the future" in (only(answer).found or "")
+
+
+def tlv(tag: int, body: bytes) -> bytes:
+    size = bytes([len(body)]) if len(body) < 0x80 else b"\x82" + len(body).to_bytes(2)
+    return bytes([tag]) + size + body
+
+
+def elements(body: bytes) -> list[tuple[int, bytes]]:
+    found = []
+    while body:
+        octets = body[1] & 0x7F if body[1] & 0x80 else 0
+        size = int.from_bytes(body[2 : 2 + octets]) if octets else body[1]
+        found.append((body[0], body[2 + octets : 2 + octets + size]))
+        body = body[2 + octets + size :]
+    return found
+
+
+def with_certificates(raw: bytes, path: list[int], certificates: list[bytes]) -> bytes:
+    """The same DER, where the element at `path` holds these certificates."""
+    parts = elements(raw)
+    tag, body = parts[path[0]]
+    inner = with_certificates(body, path[1:], certificates) if path[1:] else b"".join(certificates)
+    parts[path[0]] = (tag, inner)
+    return b"".join(tlv(*part) for part in parts)
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+@pytest.mark.parametrize(("tokens", "path"), [(GOOD, [0, 1, 1, 0, 3]), (BARE, [0, 1, 0, 3])])
+def test_an_authority_may_write_its_certificates_in_any_order(
+    tokens: bytes, path: list[int], is_reversed: bool
+) -> None:
+    # `openssl ts -reply` with a chain does; DER, which the library insists on, sorts them.
+    (own,) = decode_timestamp_response(GOOD).signed_data.certificates
+    root = x509.load_pem_x509_certificate(TSA.encode()).public_bytes(Encoding.DER)
+    chained = with_certificates(tokens, path, sorted([own, root], reverse=is_reversed))
+    assert codes(opened(RAW, ENVELOPE, trusted(), now=NOW, timestamps=chained)) == []
+    late = trusted(end=STAMPED - HOUR)
+    assert codes(opened(RAW, ENVELOPE, late, now=NOW, timestamps=chained)) == ["signature.expired"]
 
 
 def test_a_token_says_nothing_about_another_keys_signature() -> None:

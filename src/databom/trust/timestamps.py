@@ -181,9 +181,39 @@ def _tokens(raw: bytes) -> list[bytes]:
         element = raw[at:end]
         if raw[body : body + 1] == b"\x06":  # ContentInfo begins with an OID, TimeStampResp with a sequence
             element = b"\x30" + _length(len(_GRANTED) + len(element)) + _GRANTED + element
-        found.append(element)
+        found.append(_in_order(element))
         at = end
     return found
+
+
+def _in_order(response: bytes) -> bytes:
+    """The response with its certificates in DER's order; as it is where it has another shape.
+
+    OpenSSL, and so many an authority, writes them in any order, which the library takes for no DER. They are not
+    among the signed bytes, and which of them signed is looked up by name.
+    """
+    at, end = 0, len(response)
+    # TimeStampResp, its ContentInfo (after the status), [0] (after the OID), SignedData, [0] certificates.
+    for place, tag in ((0, 0x30), (1, 0x30), (1, 0xA0), (0, 0x30), (3, 0xA0)):
+        parts = _parts(response, at, end)
+        if len(parts) <= place or response[parts[place][0]] != tag:
+            return response
+        _, at, end = parts[place]
+    certificates = sorted(response[start:stop] for start, _, stop in _parts(response, at, end))
+    body = b"".join(certificates)
+    return response[:at] + body + response[end:] if len(body) == end - at else response
+
+
+def _parts(raw: bytes, at: int, end: int) -> list[tuple[int, int, int]]:
+    """Where each DER element between two places begins, where its contents do, and where it ends."""
+    parts: list[tuple[int, int, int]] = []
+    while at < end:
+        head = _header(raw, at)
+        if head is None or head[1] > end:
+            return []
+        parts.append((at, *head))
+        at = head[1]
+    return parts
 
 
 def _header(raw: bytes, at: int) -> tuple[int, int] | None:
