@@ -23,6 +23,8 @@ def test_what_init_writes_is_the_default() -> None:
         ("[policy]\n", ["[use]"]),
         ("[use]\n[policy]\npaymnet = 'off'\n", ["policy.paymnet", "did you mean 'payment'"]),
         ("[use]\n[polcy]\n[policy]\n", ["polcy", "did you mean 'policy'"]),
+        ("[use]\n[polcy]\n", ["polcy", "did you mean 'policy'"]),
+        ("[Use]\n[policy]\n", ["Use", "did you mean 'use'"]),
         ("x = 1\n[use]\n[policy]\n", ["'x'"]),
         ("[use]\ncommercial = 'yes'\n[policy]\n", ["use.commercial", "true or false", "'yes'"]),
         ("[use]\ncommercial = 1\n[policy]\n", ["use.commercial", "true or false"]),

@@ -126,10 +126,11 @@ def parse_config(raw: bytes, *, where: str = FILE) -> Config:
         document = tomllib.loads(raw.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{where} is not TOML: {error}", hint="see `databom init` for the form") from None
-    values = {name: _table(name, document, where) for name in _TABLES}
+    # Before what is absent: a misspelled [policy] is both, and its own name is what helps.
     for name in document:
         if name not in _TABLES:
             raise ConfigError(f"{where}: unknown table or key '{name}'{_nearest(name, _TABLES)}")
+    values = {name: _table(name, document, where) for name in _TABLES}
     return Config(
         use=Use(**values["use"]),
         policy=Policy(**values["policy"]),
