@@ -28,6 +28,28 @@ def test_no_project(house: House, command: list[str]) -> None:
     assert "databom init" in answer.err
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["sync"],
+        ["add", "./m.json"],
+        ["update", "x"],
+        ["trust", "update", "./m.json"],
+    ],
+)
+@pytest.mark.parametrize("there", [True, False], ids=["a folder", "no folder"])
+def test_what_is_no_project_gets_nothing_written(house: House, command: list[str], there: bool) -> None:
+    (house.project / "m.json").write_text("{}")
+    elsewhere = house.base / "elsewhere"
+    if there:
+        elsewhere.mkdir()
+    answer = house.cli(*command, "--project", elsewhere)
+    assert answer.code == 2
+    assert f"no databom.toml in {elsewhere}" in answer.err
+    assert elsewhere.exists() == there
+    assert not there or not list(elsewhere.iterdir())
+
+
 @pytest.mark.parametrize("command", [["sync"], ["verify"], ["check"], ["bom"], ["exec", "--", "true"]])
 def test_no_pins(house: House, command: list[str]) -> None:
     house.init()

@@ -54,6 +54,12 @@ def _holds_config(folder: Path) -> bool:
         return False
 
 
+def _is_project(folder: Path) -> Path:
+    if not _holds_config(folder):
+        raise ConfigError(f"there is no {CONFIG_FILE} in {printable(os.fspath(folder))}", hint=NO_PROJECT)
+    return _owned(folder)
+
+
 def _owned(root: Path) -> Path:
     if hasattr(os, "getuid"):
         owner = (root / CONFIG_FILE).stat().st_uid
@@ -83,12 +89,7 @@ class Project:
         if root is None:
             folder = find_root()
         else:
-            folder = Path(root).absolute()
-            if not _holds_config(folder):
-                raise ConfigError(
-                    f"there is no {CONFIG_FILE} in {printable(os.fspath(folder))}", hint=NO_PROJECT
-                )
-            _owned(folder)
+            folder = _is_project(Path(root).absolute())
         config = parse_config(files.read_bounded(folder / CONFIG_FILE, MAX_CONFIG_BYTES))
         return cls(folder, config, _read_lock(folder / LOCK_FILE))
 
@@ -227,8 +228,10 @@ def exclusive_project(root: Path) -> Iterator[None]:
     """Hold the project's writing lock; whoever has to wait is told for whom, through logging.
 
     Raises:
+        ConfigError: there is no project; nothing is made in such a folder, nor the folder itself.
         StorageError: another databom still works here after ten minutes.
     """
+    _is_project(root)
     files.make_private_dir(root / ".databom")
     told = "waiting for another databom in this project: %s"
     with files.exclusive(root / ".databom" / "project.lock", waiting=lambda who: _logger.warning(told, who)):
