@@ -303,3 +303,39 @@ def test_python_dash_m_and_a_shadowed_folder(house: House) -> None:
     )
     assert done.stdout.strip() == "pass", done.stderr
     assert databom("--version", cwd=house.project).returncode == 0
+
+
+def test_a_place_where_no_project_can_be_made(house: House) -> None:
+    (house.base / "file").touch()
+    answer = house.cli("init", "--project", house.base / "file" / "x")
+    assert answer.code == 3
+    assert "internal error" not in answer.err
+    assert f"cannot make the directory {house.base}/file/x: Not a directory" in answer.err
+
+
+def test_a_folder_where_the_report_should_be(house: House) -> None:
+    house.synced()
+    report = house.project / "provenance" / "reports" / "pets.json"
+    report.unlink()
+    report.mkdir()
+    answer = house.cli("sync")
+    assert answer.code == 3
+    assert "internal error" not in answer.err
+    assert f"cannot remove {report}: Is a directory" in answer.err
+    report.rmdir()
+    house.ok("sync")
+
+
+def test_doctor_says_what_it_cannot_read(house: House) -> None:
+    house.pinned()
+    lock = house.project / "databom.lock"
+    lock.rename(house.base / "lock")
+    lock.mkdir()
+    answer = house.ok("doctor")
+    assert f"WARN  project {' ' * 20} {lock} is a directory, not a file" in answer.out
+
+
+def test_one_name_said_twice_is_one_subject(house: House) -> None:
+    house.pinned()
+    assert house.json("sync", "pets", "pets").report["subject"]["name"] == "pets"
+    assert "reports" in house.json("sync").report

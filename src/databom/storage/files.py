@@ -126,6 +126,38 @@ def write_new(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     sync_directory(path.parent)
 
 
+def remove(path: Path) -> None:
+    """Make sure that no file is at `path`; a link there goes, what it leads to stays.
+
+    Raises:
+        StorageError: something is there that cannot be removed, a directory for one.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except NotADirectoryError:
+        pass  # what should be the folder is a file: nothing can be in it
+    except ValueError as error:
+        raise no_name(os.fspath(path), "remove") from error
+    except OSError as error:
+        raise storage_error(error, os.fspath(path), "remove") from error
+
+
+def make_folder(path: Path) -> None:
+    """Make sure a folder is at `path`; parents are made.
+
+    Raises:
+        StorageError: it cannot be made.
+    """
+    try:
+        make_directories(path)
+        if not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    except ValueError as error:
+        raise no_name(os.fspath(path), "make") from error
+    except OSError as error:
+        raise storage_error(error, os.fspath(path), "make the directory") from error
+
+
 @contextlib.contextmanager
 def _beside(path: Path, data: bytes, mode: int) -> Iterator[Path]:
     """A durable file with `data` beside `path`, which the block gives its name; gone if it does not.

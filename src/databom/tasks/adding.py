@@ -287,7 +287,6 @@ class _Stage:
     def write(self) -> None:
         for path, text in self._texts.items():
             if _text(path) != text:
-                path.parent.mkdir(parents=True, exist_ok=True)
                 files.write_atomic(path, text.encode("utf-8"))
 
 

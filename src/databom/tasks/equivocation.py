@@ -42,7 +42,6 @@ def keep_both(project: Project, name: str | None, received: Received, manifest: 
     pins = [one for one, pin in sorted(project.lock.pins.items()) if pin.release == manifest.release]
     name = name or (pins[0] if pins else pin_name(manifest.dataset_id))
     folder = project.root / "provenance" / "evidence" / name / "equivocation"
-    folder.mkdir(parents=True, exist_ok=True)
     seen = project.lock.seen.get(manifest.dataset_id)
     first = seen.releases.get(manifest.version) if seen else None
     found = [*(kept(project, pin) for pin in pins), _earlier(project, first.manifest) if first else None]

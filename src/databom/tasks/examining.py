@@ -156,6 +156,9 @@ def _project(folder: Path | str | None) -> Iterator[Fact]:
     except ConfigError as error:
         yield Fact("note", "project", str(error), error.hint)
         return
+    except DatabomError as error:
+        yield Fact("warn", "project", str(error), error.hint)
+        return
     count = len(place.lock.pins)
     yield Fact("ok", "project", f"{place.root}, {count} pin{'' if count == 1 else 's'}")
     yield Fact("ok", "policy", place.config.policy_digest)

@@ -42,7 +42,7 @@ def init(folder: Path | str = ".", *, now: datetime | None = None) -> Initialize
         StorageError: the folder cannot be written.
     """
     root = Path(folder).absolute()
-    root.mkdir(parents=True, exist_ok=True)
+    files.make_folder(root)
     made: list[str] = []
     kept: list[str] = []
 

@@ -86,10 +86,7 @@ class Project:
         Raises:
             ConfigError: there is none, or its `databom.toml` or `databom.lock` cannot be used.
         """
-        if root is None:
-            folder = find_root()
-        else:
-            folder = _is_project(Path(root).absolute())
+        folder = find_root() if root is None else _is_project(Path(root).absolute())
         config = parse_config(files.read_bounded(folder / CONFIG_FILE, MAX_CONFIG_BYTES))
         return cls(folder, config, _read_lock(folder / LOCK_FILE))
 

@@ -107,13 +107,12 @@ def publish(
         raise ConfigError(
             f"this would not be a valid manifest: {lines}", hint="rename it, then publish again"
         ) from None
-    target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_name(target.name + ENVELOPE_SUFFIX)
     files.write_atomic(target, raw)
     if envelope is not None:
         files.write_atomic(beside, envelope)
     else:
-        beside.unlink(missing_ok=True)
+        files.remove(beside)
     return Published(
         release=read.release,
         manifest_path=target,

@@ -70,9 +70,7 @@ def keep(project: Project, name: str, received: Received) -> None:
     Raises:
         StorageError: it could not be written.
     """
-    path = project.manifest_path(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_atomic(path, received.manifest)
+    files.write_atomic(project.manifest_path(name), received.manifest)
     beside = {
         project.envelope_path(name): received.envelope,
         project.timestamps_path(name): received.timestamps,
@@ -81,4 +79,4 @@ def keep(project: Project, name: str, received: Received) -> None:
         if raw is not None:
             files.write_atomic(path, raw)
         else:
-            path.unlink(missing_ok=True)
+            files.remove(path)

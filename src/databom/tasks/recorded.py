@@ -18,7 +18,6 @@ a file that was added shows nowhere but in its directory.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import struct
@@ -79,8 +78,7 @@ def record_path(project: Project, name: str) -> Path:
 
 def forget(project: Project, name: str) -> None:
     """Remove a pin's record, if there is one: before anything is written to its tree."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        record_path(project, name).unlink()
+    files.remove(record_path(project, name))
 
 
 def record(project: Project, name: str, outcomes: Iterable[Outcome]) -> bool:

@@ -69,4 +69,4 @@ def remember(project: Project, name: str, pin: Pin, *, passed: bool = False) -> 
         files.write_atomic(current, files.read_bounded(project.manifest_path(name), MAX_DOCUMENT_BYTES))
     for kept in folder.glob("*.json") if passed else ():
         if kept != current:
-            kept.unlink(missing_ok=True)
+            files.remove(kept)

@@ -81,12 +81,13 @@ def sync(
     with exclusive_project(folder):
         place = Project.load(folder)
         believed = load_trust(place)
-        for name in place.names(names):
+        wanted = place.names(names)
+        for name in wanted:
             confine.require(place, name, place.pin(name))
             run = _Sync(place, name, believed, refetch, full, now, progress or Silent())
             reports.append(run.run())
             place = run.place
-    return reports[0] if len(names) == 1 else Reports(tuple(reports))
+    return reports[0] if names and len(wanted) == 1 else Reports(tuple(reports))
 
 
 @dataclass(slots=True)
@@ -109,7 +110,7 @@ class _Sync:
     def run(self) -> Report:
         """Steps 1-5."""
         pin = self.place.pin(self.name)
-        self.place.report_path(self.name).unlink(missing_ok=True)
+        files.remove(self.place.report_path(self.name))
         recorded.forget(self.place, self.name)
         try:
             judged = judge_pin(self.place, self.name, self.believed, now=self.now)
@@ -268,9 +269,7 @@ class _Sync:
             dvc_state.seed(self.place.root, ((folder / row.path, row.md5) for row in rows if row.md5))
         recorded.record(self.place, self.name, rows)
         retiring.remember(self.place, self.name, self.place.pin(self.name), passed=True)
-        path = self.place.report_path(self.name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_atomic(path, stage_report(report))
+        files.write_atomic(self.place.report_path(self.name), stage_report(report))
 
     def _last(self, report: Report) -> Report:
         """Keep the last report, pass or not, for whoever asks later."""
