@@ -11,6 +11,7 @@ shell, `databom verify … || true` does, and shows that it does.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -22,6 +23,7 @@ import click
 
 from databom import __version__
 from databom.cli import demo, evidence, keys, pins, publish, setup, signing, trust, verify
+from databom.cli.options import tell
 from databom.errors import CheckFailed, DatabomError
 
 
@@ -60,6 +62,7 @@ for _family in (setup, keys, trust, publish, signing, pins, verify, evidence, de
 
 def main() -> NoReturn:
     """Run the command line and exit with its code."""
+    _open_what_is_closed()
     if hasattr(signal, "SIGTERM"):
         signal.signal(signal.SIGTERM, _on_sigterm)
     code = _run()
@@ -71,36 +74,52 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
+def _open_what_is_closed() -> None:
+    """Give a closed stdin, stdout or stderr the null device.
+
+    Else Python has None there, which nothing can be written to, and the next file we open gets its number.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w", encoding="utf-8", closefd=False))
+
+
 def _run() -> int:  # noqa: PLR0911  # one return an exit code
     try:
         code = cli.main(prog_name="databom", standalone_mode=False)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 3
     except (KeyboardInterrupt, click.exceptions.Abort):
-        click.echo("interrupted; nothing half-done was kept, run the same command again", err=True)
+        tell("interrupted; nothing half-done was kept, run the same command again")
         return 130
     except _Terminated:
-        click.echo("terminated; nothing half-done was kept, run the same command again", err=True)
+        tell("terminated; nothing half-done was kept, run the same command again")
         return 143
     except click.ClickException as error:
-        error.show()
+        with contextlib.suppress(OSError):
+            error.show()
         return error.exit_code
     except BrokenPipeError:
         return 141
     except CheckFailed as error:
-        click.echo(f"databom: {error}", err=True)
+        tell(f"databom: {error}")
         return 1
     except DatabomError as error:
         _explain(error)
         return error.exit_code
     except Exception:  # noqa: BLE001  # the last line of defence: an internal error is 3, never a verdict
-        traceback.print_exc()
-        click.echo("databom: internal error; this is a bug, please report the lines above", err=True)
+        tell(traceback.format_exc().rstrip())
+        tell("databom: internal error; this is a bug, please report the lines above")
         return 3
     return code if isinstance(code, int) else 0
 
 
 def _explain(error: DatabomError) -> None:
-    click.echo(f"databom: {error}", err=True)
+    tell(f"databom: {error}")
     if error.hint:
-        click.echo(f"  do: {error.hint}", err=True)
+        tell(f"  do: {error.hint}")

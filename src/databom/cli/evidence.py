@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from databom.cli.options import Common, common
+from databom.cli.options import Common, common, write
 
 
 @click.command()
@@ -27,7 +27,7 @@ def bom(options: Common, names: tuple[str, ...], run_id: str | None, spec: str, 
     del spec  # one so far; the option is there so that scripts can name it
     data = task(*names, run_id=run_id, project=options.project)
     if output is None:
-        click.echo(data.decode(), nl=False)
+        write(data.decode(), nl=False)
         return
     from databom.storage.files import write_atomic
 

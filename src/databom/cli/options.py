@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import sys
@@ -12,11 +13,35 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from databom.errors import StorageError
+
 if TYPE_CHECKING:
     from databom.cli.bars import Bars
     from databom.model.finding import Report, Reports
 
 Command = Callable[..., Any]
+
+
+def tell(text: str) -> None:
+    """One line on stderr. Where that is full or gone, the exit code still says what matters."""
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True)
+
+
+def write(text: str, *, nl: bool = True) -> None:
+    """The answer, on stdout.
+
+    Raises:
+        StorageError: it cannot be written, a full disk for one. BrokenPipeError is left to `main`.
+    """
+    try:
+        click.echo(text, nl=nl)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise StorageError(
+            f"the answer cannot be written: {error.strerror}", hint="look where stdout leads"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +62,14 @@ class Common:
     def say(self, text: str) -> None:
         """One line on stderr, unless `-q`."""
         if not self.quiet:
-            click.echo(text, err=True)
+            tell(text)
 
     def show(self, value: Any, text: str) -> None:
         """An answer that is not a report: `value` as JSON, or `text`."""
         if self.json:
-            click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+            write(json.dumps(value, indent=2, ensure_ascii=False, default=str))
         elif text:
-            click.echo(text)
+            write(text)
 
     def bars(self) -> Bars:
         """Progress bars on stderr; nothing where it is not a terminal or `-q`."""
@@ -62,9 +87,9 @@ class Common:
         if self.strict:
             report = report.strict()
         if self.json:
-            click.echo(report.to_json(), nl=False)
+            write(report.to_json(), nl=False)
         else:
-            click.echo(render(report, quiet=self.quiet, verbose=self.verbose))
+            write(render(report, quiet=self.quiet, verbose=self.verbose))
         code = report.verdict.exit_code
         self.say(passed if passed and code == 0 else report.sentence())
         raise click.exceptions.Exit(code)

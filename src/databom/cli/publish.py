@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from databom.cli.options import Common, common
+from databom.cli.options import Common, common, write
 
 
 @click.command()
@@ -60,7 +60,7 @@ def publish(
     from databom.tasks import publishing
 
     if template:
-        click.echo(publishing.template(), nl=False)
+        write(publishing.template(), nl=False)
         return
     if directory is None or key is None:
         raise click.UsageError("publish needs DIR and --key FILE (`databom key new FILE` makes one)")

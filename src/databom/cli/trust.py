@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from databom.cli.options import Common, common
+from databom.cli.options import Common, common, write
 
 if TYPE_CHECKING:
     from databom.tasks.rotating import RootUpdate
@@ -193,11 +193,11 @@ def _answer(options: Common, update: RootUpdate, accepted: str) -> NoReturn:
     if options.json:
         changes = [dataclasses.asdict(change) for change in update.changes]
         value: dict[str, Any] = {**report.to_dict(), "version": update.version, "changes": changes}
-        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+        write(json.dumps(value, indent=2, ensure_ascii=False))
     else:
         for change in update.changes:
-            click.echo(_line(change))
-        click.echo(render(report, quiet=True, verbose=options.verbose))
+            write(_line(change))
+        write(render(report, quiet=True, verbose=options.verbose))
     count = len(report.blocking)
     refused = f"is refused for {count} reason{'' if count == 1 else 's'}"
     options.say(f"version {update.version} {refused if code else accepted}: {report.verdict.value}")
