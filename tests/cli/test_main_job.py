@@ -293,3 +293,33 @@ def test_locations_inside_the_project_are_stored_relative(house: House) -> None:
     house.ok("add", house.release(), "--name", "pets")
     pin = json.loads((house.project / "databom.lock").read_text())["pins"]["pets"]
     assert (pin["source"], pin["root"], pin["path"]) == ("market/v1/manifest.json", "market/v1", "data/pets")
+
+
+def test_the_manifest_beside_the_assets_is_not_unlisted_however_they_are_named(house: House) -> None:
+    manifest = house.synced()
+    there = manifest.parent
+    assert house.json("verify", manifest, "--root", there).code == 0
+    assert house.json("verify", "pets", "--root", there).code == 0
+    assert house.json("verify", manifest, "--root", there.parent).blocking >= {"integrity.missing"}
+    (there / "more.txt").write_bytes(b"more")
+    for target in (manifest, "pets"):
+        answer = house.json("verify", target, "--root", there)
+        assert answer.blocking == {"integrity.unlisted"}
+        assert [f["subject"] for f in answer.findings if f["severity"] == "block"] == ["more.txt"]
+    (house.data / "manifest.json").write_bytes(manifest.read_bytes())
+    assert house.json("verify", "pets").blocking == {"integrity.unlisted"}
+
+
+def test_a_root_that_is_not_there_is_told_by_its_option(house: House) -> None:
+    manifest = house.synced()
+    for target, folder in (
+        (manifest, house.market),
+        (Path("manifest.json"), manifest.parent),
+        ("pets", None),
+    ):
+        answer = house.json(
+            "verify", target, "--root", house.base / "none", "--project", house.project, cwd=folder
+        )
+        assert [f["do"] for f in answer.findings if f["code"] == "integrity.missing"] == [
+            "name the folder with --root"
+        ]

@@ -11,7 +11,9 @@ import pytest
 
 from support.house import House
 
-CLOSE = "import os, sys; os.close(int(sys.argv[1])); os.execv(sys.executable, [sys.executable, *sys.argv[2:]])"
+CLOSE = (
+    "import os, sys; os.close(int(sys.argv[1])); os.execv(sys.executable, [sys.executable, *sys.argv[2:]])"
+)
 
 
 def closed(number: int, *args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -33,12 +35,12 @@ def test_a_closed_standard_file(house: House, command: list[str], number: int) -
     assert closed(number, "verify", cwd=house.project).returncode == 1
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")  # noqa: PTH110
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
 def test_a_full_disk_behind_the_output(house: House) -> None:
     house.synced()
 
     def full(stdout: bool, *args: str) -> tuple[int, str]:
-        with open("/dev/full", "wb") as device:  # noqa: PTH123
+        with open("/dev/full", "wb") as device:
             done = subprocess.run(
                 [sys.executable, "-m", "databom", *args],
                 cwd=house.project,
@@ -50,7 +52,13 @@ def test_a_full_disk_behind_the_output(house: House) -> None:
             )
         return done.returncode, done.stderr or ""
 
-    for command in (["verify"], ["verify", "--format", "json"], ["bom"], ["doctor"], ["publish", "--template"]):
+    for command in (
+        ["verify"],
+        ["verify", "--format", "json"],
+        ["bom"],
+        ["doctor"],
+        ["publish", "--template"],
+    ):
         code, said = full(True, *command)
         assert code == 3, command
         assert "the answer cannot be written: No space left on device" in said

@@ -56,7 +56,7 @@ def _silent(release: str) -> Finding:
 
 
 def beside(location: Location, root: Location) -> frozenset[str]:
-    """The bundle's own path below the assets' root: the one file that is not unlisted."""
+    """The path of a signed document below the assets' root, if it lies there: a file that is not unlisted."""
     if location.is_local and root.is_local:
         path, folder = location.local_path, root.local_path
         return frozenset({path.relative_to(folder).as_posix()} if path.is_relative_to(folder) else ())

@@ -211,7 +211,11 @@ def _verify_pin(place: Project, name: str, believed: Believed, options: _Options
     known = Recogniser(place, name)
     if options.root is not None:
         location = parse_location(typed(options.root))
-        return known.explain_report(_verify_assets(judged, name, location, options, hint=None))
+        try:
+            own = _documents(place.source(pin.source), location)
+        except InputError as error:
+            return judged.report(name, findings_of(error), _none_checked(judged.manifest))
+        return known.explain_report(_verify_assets(judged, name, location, options, allow=own))
     folder = place.data_path(pin)
     if not files.is_folder(folder):
         return judged.report(name, (absent(judged.manifest, name, pin.path),), _none_checked(judged.manifest))
@@ -233,13 +237,14 @@ def _verify_manifest(place: Project | None, target: str, believed: Believed, opt
     if not judged.is_believed:
         return judged.report(None)
     assets = parse_location(typed(options.root)) if options.root else location.parent
-    if options.oms:
-        own = beside(location, assets)
-    elif options.root is None:
-        own = frozenset(location.name + suffix for suffix in ("", ENVELOPE_SUFFIX, TIMESTAMPS_SUFFIX))
-    else:
-        own = frozenset()
-    return _verify_assets(judged, None, assets, options, hint=target, allow=own)
+    own = beside(location, assets) if options.oms else _documents(location, assets)
+    return _verify_assets(judged, None, assets, options, allow=own)
+
+
+def _documents(manifest: Location, root: Location) -> frozenset[str]:
+    """The manifest and its signatures, where they lie below the assets' root: they are not unlisted."""
+    suffixes = ("", ENVELOPE_SUFFIX, TIMESTAMPS_SUFFIX)
+    return frozenset(path + suffix for path in beside(manifest, root) for suffix in suffixes)
 
 
 def _verify_assets(
@@ -248,13 +253,12 @@ def _verify_assets(
     location: Location,
     options: _Options,
     *,
-    hint: str | None,
     allow: frozenset[str] = frozenset(),
 ) -> Report:
     assert judged.manifest is not None
     if location.is_local:
         if not files.is_folder(location.local_path):
-            missing = absent(judged.manifest, name or hint or "", location.shown)
+            missing = absent(judged.manifest, None, location.shown)
             return judged.report(name, (missing,), _none_checked(judged.manifest))
         return _verify_tree(judged, name, LocalTree(location.local_path), options, allow=allow)
     try:
@@ -318,8 +322,8 @@ def _cache(reader: Reader, options: _Options) -> HashCache | None:
     return HashCache(reader.root)
 
 
-def absent(manifest: Manifest, name: str, where: str) -> Finding:
-    """One finding for a whole tree that is not there, instead of one for each asset."""
+def absent(manifest: Manifest, name: str | None, where: str) -> Finding:
+    """One finding for a whole tree that is not there, instead of one for each asset; `name` is the pin's to sync."""
     count = len(manifest.assets)
     return Finding(
         "integrity.missing",
@@ -328,7 +332,7 @@ def absent(manifest: Manifest, name: str, where: str) -> Finding:
         "the folder with the assets is not there",
         expected=f"{count} asset{'' if count == 1 else 's'}",
         found="no folder",
-        do=f"databom sync {name}" if "/" not in name else "name the folder with --root",
+        do="name the folder with --root" if name is None else f"databom sync {name}",
     )
 
 
