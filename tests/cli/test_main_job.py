@@ -323,3 +323,25 @@ def test_a_root_that_is_not_there_is_told_by_its_option(house: House) -> None:
         assert [f["do"] for f in answer.findings if f["code"] == "integrity.missing"] == [
             "name the folder with --root"
         ]
+
+
+def test_a_strict_sync_that_refuses_leaves_no_report_of_a_pass(house: House) -> None:
+    house.init()
+    manifest = house.release()
+    value = json.loads(manifest.read_bytes())
+    template = house.base / "filled.json"
+    template.write_text(json.dumps({key: value[key] for key in ("dataset_id", "version", "license")}))
+    house.ok("publish", manifest.parent, "--from", template, "--key", house.key)
+    house.ok("add", manifest, "--name", "pets")
+    report = house.project / "provenance" / "reports" / "pets.json"
+    last = house.project / ".databom" / "last" / "pets.json"
+
+    house.ok("sync", "pets")
+    assert report.exists()
+    answer = house.json("sync", "pets", "--strict")
+    assert answer.code == 1
+    assert "attribution.missing" in answer.blocking
+    assert not report.exists()
+    assert json.loads(last.read_bytes()) == answer.report
+    house.ok("sync", "pets")
+    assert json.loads(report.read_bytes())["verdict"] == "pass"

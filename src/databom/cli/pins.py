@@ -42,7 +42,15 @@ def sync(options: Common, names: tuple[str, ...], refetch: bool, full: bool) -> 
     """
     from databom.tasks.syncing import sync as task
 
-    options.answer(task(*names, refetch=refetch, full=full, project=options.project, progress=options.bars()))
+    report = task(
+        *names,
+        refetch=refetch,
+        full=full,
+        strict=options.strict,
+        project=options.project,
+        progress=options.bars(),
+    )
+    options.answer(report)
 
 
 @click.command()

@@ -58,6 +58,7 @@ def sync(
     *names: str,
     refetch: bool = False,
     full: bool = False,
+    strict: bool = False,
     project: Path | str | None = None,
     now: datetime | None = None,
     progress: Progress | None = None,
@@ -67,6 +68,7 @@ def sync(
     Published assets are never overwritten. A local asset that does not match is moved to quarantine and every
     later `sync` refuses until `refetch`, which is recorded; only unpublished temporary files repair themselves.
     With `full`, local assets are hashed even if they have been unchanged since this machine hashed them.
+    With `strict` a warning blocks: what is written says the same as what is answered.
 
     Returns:
         One name gives a `Report`, otherwise `Reports`. `storage.*` findings say what could not be had.
@@ -84,7 +86,7 @@ def sync(
         wanted = place.names(names)
         for name in wanted:
             confine.require(place, name, place.pin(name))
-            run = _Sync(place, name, believed, refetch, full, now, progress or Silent())
+            run = _Sync(place, name, believed, refetch, full, strict, now, progress or Silent())
             reports.append(run.run())
             place = run.place
     return reports[0] if names and len(wanted) == 1 else Reports(tuple(reports))
@@ -99,6 +101,7 @@ class _Sync:
     believed: Believed
     refetch: bool
     full: bool
+    strict: bool
     now: datetime
     progress: Progress
     findings: list[Finding] = field(default_factory=list)
@@ -119,8 +122,9 @@ class _Sync:
             doubts = (*self.believed.findings, *findings_of(error))
             return self._last(Report(subject, doubts, trust=self.believed.digest))
         manifest = judged.manifest
-        if manifest is None or judged.report(self.name).verdict is not Verdict.PASS:
-            return self._last(judged.report(self.name))
+        refusal = self._weighed(judged.report(self.name))
+        if manifest is None or refusal.verdict is not Verdict.PASS:
+            return self._last(refusal)
         outcomes = {asset.path: Outcome(asset.path, error=_not_tried(asset)) for asset in manifest.assets}
         folder = self.place.data_path(pin)
         tree = LocalTree(folder, cache_root=dvc_state.cache_root(self.place.root))
@@ -143,7 +147,7 @@ class _Sync:
                     judged.report(self.name, tuple(self.findings), Summary(assets=count, failed=count))
                 )
         result = check_outcomes(manifest, outcomes.values(), tree.shown)
-        report = judged.report(self.name, (*self.findings, *result.findings), result.summary)
+        report = self._weighed(judged.report(self.name, (*self.findings, *result.findings), result.summary))
         if report.verdict is Verdict.PASS:
             self._passed(report, result.outcomes)
         return self._last(report)
@@ -262,6 +266,9 @@ class _Sync:
 
     # --- step 5 -------------------------------------------------------------------------------
 
+    def _weighed(self, report: Report) -> Report:
+        return report.strict() if self.strict else report
+
     def _passed(self, report: Report, outcomes: Iterable[Outcome]) -> None:
         rows = list(outcomes)
         folder = self.place.data_path(self.place.pin(self.name))
@@ -273,6 +280,7 @@ class _Sync:
 
     def _last(self, report: Report) -> Report:
         """Keep the last report, pass or not, for whoever asks later."""
+        report = self._weighed(report)
         self.place.state("last")
         files.write_atomic(self.place.last_dir / f"{self.name}.json", report.to_json().encode())
         return report
