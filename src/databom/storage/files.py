@@ -41,6 +41,33 @@ def is_folder(path: Path) -> bool:
         return False
 
 
+def has_folder(path: Path) -> bool:
+    """Whether a folder is there, for whoever would take False as an answer.
+
+    Raises:
+        StorageError: one may not look, so nobody knows.
+    """
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError as error:
+        raise storage_error(error, os.fspath(path), "look at") from error
+
+
+@contextlib.contextmanager
+def translated(path: Path, doing: str) -> Iterator[None]:
+    """A block whose `OSError`s are told as ours, about `path`; `doing` as in `storage_error`.
+
+    Raises:
+        StorageError: any `OSError` of the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error, os.fspath(path), doing) from error
+
+
 def is_taken(path: Path) -> bool:
     """Whether anything is there, a dangling link too; False as in `is_folder`."""
     return os.path.lexists(path)

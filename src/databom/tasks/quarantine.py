@@ -62,7 +62,11 @@ def open_case(base: Path, case: Case) -> Case:
 
 
 def open_cases(base: Path, name: str, manifest: str) -> Iterator[Case]:
-    """The unsettled cases of a pin under this very manifest, oldest first."""
+    """The unsettled cases of a pin under this very manifest, oldest first.
+
+    Raises:
+        StorageError: one may not look: then there may be a case.
+    """
     for case in _cases(base, name):
         if case.manifest in (manifest, UNREADABLE) and case.refetched_at is None:
             yield case
@@ -75,12 +79,14 @@ def settle(case: Case, now: datetime) -> None:
 
 def _cases(base: Path, name: str) -> Iterator[Case]:
     folder = base / name
-    if not folder.is_dir():
-        return
-    for entry in sorted(folder.iterdir()):
+    with files.translated(folder, "look for evidence in"):
+        found = (
+            [entry for entry in sorted(folder.iterdir()) if (entry / RECORD).is_file()]
+            if folder.is_dir()
+            else []
+        )
+    for entry in found:
         path = entry / RECORD
-        if not path.is_file():
-            continue
         try:
             value = strictjson.loads(files.read_bounded(path, MAX_RECORD_BYTES), prefix="quarantine")
             yield Case(**{**value, "folder": entry})

@@ -33,7 +33,7 @@ def retire(project: Project, name: str, manifest: Manifest, tree: LocalTree, sta
         StorageError: a file could not be moved; those before it have been.
     """
     folder = project.state_dir / "synced" / name
-    if not folder.is_dir() or not tree.root.exists():
+    if not files.has_folder(folder) or not files.has_folder(tree.root):
         return 0
     new = {asset.path: asset.sha256 for asset in manifest.assets}
     moved = 0
@@ -64,7 +64,9 @@ def remember(project: Project, name: str, pin: Pin, *, passed: bool = False) -> 
     """
     folder = project.state_dir / "synced" / name
     current = folder / f"{hex_of(pin.manifest)}.json"
-    if not current.exists():
+    with files.translated(current, "look for"):
+        is_kept = current.exists()
+    if not is_kept:
         project.state("synced", name)
         files.write_atomic(current, files.read_bounded(project.manifest_path(name), MAX_DOCUMENT_BYTES))
     for kept in folder.glob("*.json") if passed else ():

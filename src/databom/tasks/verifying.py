@@ -217,7 +217,11 @@ def _verify_pin(place: Project, name: str, believed: Believed, options: _Options
             return judged.report(name, findings_of(error), _none_checked(judged.manifest))
         return known.explain_report(_verify_assets(judged, name, location, options, allow=own))
     folder = place.data_path(pin)
-    if not files.is_folder(folder):
+    try:
+        is_there = files.has_folder(folder)
+    except StorageError as error:
+        return judged.report(name, findings_of(error), _none_checked(judged.manifest))
+    if not is_there:
         return judged.report(name, (absent(judged.manifest, name, pin.path),), _none_checked(judged.manifest))
     tree = LocalTree(folder, cache_root=dvc_state.cache_root(place.root))
     return known.explain_report(_verify_tree(judged, name, tree, options))
@@ -257,7 +261,11 @@ def _verify_assets(
 ) -> Report:
     assert judged.manifest is not None
     if location.is_local:
-        if not files.is_folder(location.local_path):
+        try:
+            is_there = files.has_folder(location.local_path)
+        except StorageError as error:
+            return judged.report(name, findings_of(error), _none_checked(judged.manifest))
+        if not is_there:
             missing = absent(judged.manifest, None, location.shown)
             return judged.report(name, (missing,), _none_checked(judged.manifest))
         return _verify_tree(judged, name, LocalTree(location.local_path), options, allow=allow)
