@@ -339,3 +339,25 @@ def test_one_name_said_twice_is_one_subject(house: House) -> None:
     house.pinned()
     assert house.json("sync", "pets", "pets").report["subject"]["name"] == "pets"
     assert "reports" in house.json("sync").report
+
+
+def test_the_signing_key_is_never_published(house: House) -> None:
+    house.init()
+    folder = house.market / "v1"
+    folder.mkdir(parents=True)
+    (folder / "cat.txt").write_bytes(b"a cat")
+    inside = folder / "keys" / "market.key"
+    house.ok("key", "new", inside)
+    link = house.base / "link"
+    link.symlink_to(inside)
+    for key in (inside, link):
+        answer = house.cli(
+            *("publish", folder, "--dataset-id", "hn-x", "--version", "1", "--license", "MIT", "--key", key)
+        )
+        assert answer.code == 2
+        assert f"the private key {key} lies in the folder that would be published" in answer.err
+        assert not (folder / "manifest.json").exists()
+    inside.rename(house.key)
+    house.ok(
+        "publish", folder, "--dataset-id", "hn-x", "--version", "1", "--license", "MIT", "--key", house.key
+    )

@@ -98,7 +98,7 @@ def publish(
     for needed in ("dataset_id", "version", "license"):
         if needed not in manifest:
             raise ConfigError(f"a release needs {needed}", hint="pass it as an option, or with --from FILE")
-    manifest["assets"] = _assets(folder, target, progress or Silent())
+    manifest["assets"] = _assets(folder, target, Path(key), progress or Silent())
     try:
         raw, envelope = sign_manifest(manifest, signer, embed=embed)
         read = read_manifest(raw)
@@ -152,7 +152,7 @@ def _stated(value: Any) -> Any:
     return value
 
 
-def _assets(folder: Path, target: Path, progress: Progress) -> list[dict[str, Any]]:
+def _assets(folder: Path, target: Path, key: Path, progress: Progress) -> list[dict[str, Any]]:
     tree = LocalTree(folder)
     beside = ("", ENVELOPE_SUFFIX, TIMESTAMPS_SUFFIX)
     own = {target.with_name(target.name + suffix).resolve() for suffix in beside}
@@ -160,6 +160,12 @@ def _assets(folder: Path, target: Path, progress: Progress) -> list[dict[str, An
     for path, kind in tree.walk():
         if (folder / path).resolve() in own:
             continue
+        if (folder / path).resolve() == key.resolve():
+            # As an asset it would be uploaded, and whoever fetched the release could sign the next one.
+            raise ConfigError(
+                f"the private key {key} lies in the folder that would be published",
+                hint="move it out; if it has been uploaded already, make a new one with `databom key new FILE`",
+            )
         if kind is Kind.EMPTY:
             continue
         if kind is not Kind.FILE:
