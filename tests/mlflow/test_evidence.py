@@ -402,3 +402,34 @@ def test_the_strongest_is_recorded(project: Path, monkeypatch: pytest.MonkeyPatc
 def test_uses_speak_only_of_pins_there_are(project: Path) -> None:
     seen = use.Seen(frozenset({"unknown"}), frozenset({"pack"}))
     assert use.uses(Project.load(project), seen) == {"pack": "declared"}
+
+
+# --- the BOM ----------------------------------------------------------------------------------------------
+
+
+def test_a_runs_bom_holds_no_path_of_this_machine(project: Path, market: Any) -> None:
+    assert json.loads((project / "databom.lock").read_text())["pins"]["pack"]["source"] == str(
+        market.manifest
+    )
+    bom = for_run(project).bom("run")
+    assert str(market.manifest.parent).encode() not in bom
+    (component,) = json.loads(bom)["components"]
+    assert component["hashes"]
+    assert "externalReferences" not in component
+    assert "contents" not in component["data"][0]
+
+
+def test_the_bom_of_a_run_whose_pins_did_not_fit_its_tags(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from databom.hosts import tracking
+    from databom.tasks.writing_bom import bom
+
+    pins = {f"pin-{number:03}": {"manifest": f"sha256:{number:064}"} for number in range(91)}
+    many = format_tags({"pack": {}, **pins}, verdict="pass")
+    long = format_tags({f"{'x' * 90}{number}": {} for number in range(20)}, verdict="pass")
+    for tags in (many, long):
+        monkeypatch.setattr(tracking, "run_tags", lambda _, tags=tags: tags)
+        with pytest.raises(ConfigError, match="do not say which release") as refused:
+            bom(run_id="r1", project=project)
+        assert "databom/bom.cdx.json" in str(refused.value.hint)

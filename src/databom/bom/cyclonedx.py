@@ -159,7 +159,9 @@ def _component(entry: BomEntry) -> dict[str, Any]:
     licenses, homeless = _licenses(manifest)
     creators = _creators(manifest)
     marketplace = pin.marketplace or manifest.marketplace_id
-    data: dict[str, Any] = {"type": "dataset", "name": manifest.release, "contents": {"url": _iri(pin.root)}}
+    data: dict[str, Any] = {"type": "dataset", "name": manifest.release}
+    if pin.root:
+        data["contents"] = {"url": _iri(pin.root)}
     if manifest.classification:
         data["classification"] = printable(", ".join(map(_stated, manifest.classification)), _TEXT_CHARS)
     if creators:
@@ -173,7 +175,9 @@ def _component(entry: BomEntry) -> dict[str, Any]:
         "version": manifest.version,
         "hashes": hashes,
         "licenses": licenses,
-        "externalReferences": [{"type": "distribution", "url": _iri(pin.source), "hashes": hashes}],
+        "externalReferences": [{"type": "distribution", "url": _iri(pin.source), "hashes": hashes}]
+        if pin.source
+        else [],
         "data": [data],
         "properties": _properties(entry, homeless, len(creators)),
     }

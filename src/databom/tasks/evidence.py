@@ -156,7 +156,7 @@ class RunEvidence:
         for one in self.pins:
             manifest = _parsed(self.project, one)
             if manifest is not None:
-                entries.append(BomEntry(one.pin, manifest, one.use))
+                entries.append(BomEntry(public_pin(one.pin), manifest, one.use))
         return dumps(build_bom(entries, run_id=run_id))
 
     def report(self, run_id: str | None, earlier: Mapping[str, str] | None = None) -> bytes:
@@ -251,6 +251,13 @@ class RunEvidence:
 def _public(location: str) -> str | None:
     """A location for others to see: a URL or a path in the project, but no path of this machine."""
     return None if location.startswith("/") else location
+
+
+def public_pin(pin: Pin) -> Pin:
+    """The pin as a run's BOM shows it to others: without the paths of this machine."""
+    from msgspec.structs import replace as changed
+
+    return changed(pin, source=_public(pin.source) or "", root=_public(pin.root) or "")
 
 
 def for_run(root: Path | str, environ: Mapping[str, str] = os.environ) -> RunEvidence:

@@ -9,6 +9,7 @@ from databom.errors import ConfigError, InputError
 from databom.model.manifest import Manifest, read_manifest
 from databom.model.strictjson import MAX_DOCUMENT_BYTES
 from databom.storage import files
+from databom.tasks.evidence import public_pin
 from databom.tasks.project import Project
 
 
@@ -31,14 +32,19 @@ def bom(*names: str, run_id: str | None = None, project: Path | str | None = Non
     tags = run_tags(run_id)
     entries = []
     for name in names or tuple(part for part in tags.get("databom.pins", "").split(",") if part):
-        pin = place.pin(name)
         recorded = tags.get(f"databom.{name}.manifest")
+        if recorded is None and "databom.pins" in tags:
+            raise ConfigError(
+                f"the tags of the run {run_id} do not say which release of {name!r} it used",
+                hint="its artifact databom/bom.cdx.json is its BOM; above 90 pins the tags have no room",
+            )
+        pin = place.pin(name)
         if recorded != pin.manifest:
             raise ConfigError(
                 f"the run used another release of {name!r} than is pinned now",
                 hint=f"check out the commit that pinned {recorded}; the run's own artifact databom/bom.cdx.json has it",
             )
-        entries.append(BomEntry(pin, kept_manifest(place, name), tags.get(f"databom.{name}.use")))
+        entries.append(BomEntry(public_pin(pin), kept_manifest(place, name), tags.get(f"databom.{name}.use")))
     if not entries:
         raise ConfigError(
             f"the run {run_id} carries no pins", hint="it was not started inside a project with pins"
