@@ -361,3 +361,14 @@ def test_the_signing_key_is_never_published(house: House) -> None:
     house.ok(
         "publish", folder, "--dataset-id", "hn-x", "--version", "1", "--license", "MIT", "--key", house.key
     )
+
+
+@pytest.mark.parametrize("folder", ["data/pets", "data/pets/images", "data"])
+def test_two_pins_in_one_folder(house: House, folder: str) -> None:
+    house.synced()
+    before = snapshot(house.project)
+    other = house.release({"images/cat1.jpg": b"another cat\n"}, "--dataset-id", "hn-more", folder="more")
+    answer = house.cli("add", other, "--path", folder)
+    assert answer.code == 2
+    assert f"{folder} overlaps data/pets, the folder of the pin 'pets'" in answer.err
+    assert snapshot(house.project) == {**before, ".databom/project.lock": before[".databom/project.lock"]}

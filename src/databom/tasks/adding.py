@@ -112,6 +112,7 @@ def pin_release(
     pin = _pin(place, name, location, read, judged, root, path)
     beside = (received.envelope is not None, received.timestamps is not None)
     stage = _Stage.prepare(place, name, pin, *beside) if dvc else None
+    _check_folder(place, name, pin)
 
     # Order: what is kept first, the pin that refers to it second, the stage that refers to the pin last, so
     # that a crash between any two leaves a project that still works.
@@ -183,6 +184,18 @@ def _check_free(place: Project, name: str, manifest: Manifest) -> None:
             f"{name!r} already pins {old.release}; {manifest.release} needs a name of its own",
             hint="choose one with --name",
         )
+
+
+def _check_folder(place: Project, name: str, pin: Pin) -> None:
+    """Each pin's folder is its own: `sync` would take the other's good files for evidence and move them away."""
+    mine = place.data_path(pin)
+    for other, held in sorted(place.lock.pins.items()):
+        theirs = place.data_path(held)
+        if other != name and (mine.is_relative_to(theirs) or theirs.is_relative_to(mine)):
+            raise ConfigError(
+                f"{pin.path} overlaps {held.path}, the folder of the pin {other!r}",
+                hint="choose another folder with --path",
+            )
 
 
 def _pin(
