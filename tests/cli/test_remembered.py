@@ -30,8 +30,9 @@ def synced(house: House, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Hou
 
 def summary(house: House, *args: str) -> tuple[int, int]:
     report = house.json(*args).report
-    counts = report.get("reports", [report])[0]["summary"]
-    assert counts["checked"] == counts["hashed"] + counts["unchanged"] == len(FILES)
+    one = report.get("reports", [report])[0]
+    counts = one["reading"]
+    assert one["summary"]["checked"] == counts["hashed"] + counts["unchanged"] == len(FILES)
     return counts["hashed"], counts["unchanged"]
 
 
