@@ -126,6 +126,18 @@ def test_b16_others_may_write_the_repositorys_root(house: House) -> None:
     assert "trust.writable" not in house.json("verify", "pets").codes
 
 
+def test_b16_the_repositorys_root_behind_a_linked_folder_is_not_followed(house: House) -> None:
+    """What the link leads to changes without a commit."""
+    house.synced()
+    elsewhere = house.base / "elsewhere"
+    (house.project / "provenance").rename(elsewhere)
+    (house.project / "provenance").symlink_to(elsewhere)
+    for command in ("verify", "sync", "exec"):
+        answer = house.cli(command, "pets", *(["--", "true"] if command == "exec" else []))
+        assert answer.code == 2
+        assert "behind a symbolic link" in answer.err
+
+
 def test_b16_a_writable_root_elsewhere_trusts_nobody(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     house.synced()
     (house.project / ".git").mkdir()

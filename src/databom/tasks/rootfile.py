@@ -41,7 +41,8 @@ def root_in_force(
     """The file to judge by. Naming the repository's own root names no other one.
 
     Raises:
-        ConfigError: neither `trust`, nor `DATABOM_TRUST`, nor a project names one.
+        ConfigError: neither `trust`, nor `DATABOM_TRUST`, nor a project names one; or the repository's own lies behind
+            a link.
     """
     own = project.trust_path if project else None
     named = RootFile(trust, "--trust") if trust is not None else None
@@ -53,8 +54,23 @@ def root_in_force(
         )
     if named is None or (own is not None and _is_same(named.path, own)):
         assert own is not None
+        assert project is not None
+        _require_real_folders(project.root, own)
         return RootFile(own)
     return named
+
+
+def _require_real_folders(root: Path, path: Path) -> None:
+    """The repository's own root lies in the repository: a linked folder on the way is changed without any commit."""
+    for folder in path.parents:
+        if folder == root or not folder.is_relative_to(root):
+            return
+        if folder.is_symlink():
+            shown = printable(os.fspath(folder))
+            raise ConfigError(
+                f"the trust root lies behind a symbolic link, {shown}, and is not followed",
+                hint="put the folder itself there, or name the root that you mean with --trust",
+            )
 
 
 def is_named(trust: Path | str | None, *, environ: Mapping[str, str] = os.environ) -> bool:
