@@ -160,6 +160,19 @@ def test_c01_c02_verify_remembers_what_the_project_has_seen(house: House) -> Non
     assert not (house.project / "provenance" / "evidence").exists()
 
 
+def test_a_release_whose_order_cannot_be_told_is_refused_as_an_update_and_verifies(house: House) -> None:
+    """One of the same second, without a sequence: nobody is going back, and a pin does not move by guessing."""
+    house.pinned()
+    release = json.loads((house.market / "v1/manifest.json").read_text())
+    other = house.release(NEWER, version="2", folder="v2")
+    again = json.loads(other.read_text())
+    other.write_text(json.dumps({**again, "issued_at": release["issued_at"]}))
+    other.with_name("manifest.json.dsse").unlink()
+    house.ok("sign", other, "--key", house.key)
+    assert house.json("verify", other).blocking == set()
+    assert house.json("update", "pets", other).blocking == {"release.rollback"}
+
+
 def test_an_older_release_that_a_pin_holds_verifies(house: House) -> None:
     house.init()
     one, two = releases(house, 1, 2)

@@ -92,16 +92,19 @@ def stated_payment(manifest: Manifest) -> str:
     return f"{payment.model}:{payment.transaction_id or 'none'}" if payment else "none"
 
 
-def check_history(manifest: Manifest, content: str, core: str, seen: Seen | None) -> Iterator[Finding]:
+def check_history(
+    manifest: Manifest, content: str, core: str, seen: Seen | None, *, asked: bool = False
+) -> Iterator[Finding]:
     """`release.equivocation`, `.rollback` (block), `.reissued`, `manifest.respelled` (info) against memory.
 
-    `content` and `core` are the digests that `databom.model.lock.SeenRelease` describes.
+    `content` and `core` are the digests that `databom.model.lock.SeenRelease` describes. A pin moves only to what is
+    newer; where one is only `asked` about a release, what is older is a rollback, and what cannot be told is not.
     """
     if seen is None:
         return
     if (known := seen.releases.get(manifest.version)) is not None:
         # A release seen before may be pinned again only while nothing newer was seen.
-        yield from _check_order(manifest, seen, known=True)
+        yield from _check_order(manifest, seen, known=True, asked=asked)
         if known.manifest == manifest.digest:
             return
         if known.content == content:
@@ -134,12 +137,12 @@ def check_history(manifest: Manifest, content: str, core: str, seen: Seen | None
             do="keep both manifests and ask the marketplace which one it stands by",
         )
         return
-    yield from _check_order(manifest, seen, known=False)
+    yield from _check_order(manifest, seen, known=False, asked=asked)
 
 
-def _check_order(manifest: Manifest, seen: Seen, *, known: bool) -> Iterator[Finding]:
+def _check_order(manifest: Manifest, seen: Seen, *, known: bool, asked: bool) -> Iterator[Finding]:
     """`release.rollback`, unless the manifest is newer than all that was seen, or `known` and the newest itself."""
-    known = known and seen.newest in (None, manifest.version)
+    known = asked or (known and seen.newest in (None, manifest.version))
     if seen.sequence is not None and manifest.sequence is not None:
         name, newest, found = "sequence", str(seen.sequence), str(manifest.sequence)
         goes_back = manifest.sequence < seen.sequence + (not known)
@@ -150,7 +153,7 @@ def _check_order(manifest: Manifest, seen: Seen, *, known: bool) -> Iterator[Fin
         goes_back = issued < newest_date or (issued == newest_date and not known)
     else:
         name, newest, found = "order", "a sequence or issued_at on both", "none to compare"
-        goes_back = not known or (seen.newest is None and len(seen.releases) > 1)
+        goes_back = not known or (not asked and seen.newest is None and len(seen.releases) > 1)
     if goes_back:
         yield Finding(
             "release.rollback",

@@ -163,7 +163,7 @@ def remember(judged: Judged, lock: Lock) -> Judged:
         return judged
     if (seen := lock.seen.get(manifest.dataset_id)) is None:
         return judged
-    history = check_history(manifest, *content_digests(manifest), seen)
+    history = check_history(manifest, *content_digests(manifest), seen, asked=True)
     return replace(judged, doubts=(*judged.doubts, *history))
 
 
