@@ -46,6 +46,7 @@ __getattr__, __dir__, _names = lazy_exports(
         "check": "databom.tasks",
         "gate": "databom.tasks",
         "init": "databom.tasks",
+        "mirror": "databom.tasks",
         "open": "databom.tasks:open_asset",
         "publish": "databom.tasks",
         "read_manifest": "databom.model.manifest",

@@ -174,6 +174,11 @@ def hang_up(_: Request, __: Answer, wire: Wire) -> None:
     wire.close()
 
 
+def lost_ack(_: Request, __: Answer, wire: Wire) -> None:
+    """The origin has done what it was asked, and nobody is told: RST instead of an answer."""
+    wire.reset()
+
+
 def short_length(by: int) -> Fault:
     """A clean answer that is `by` bytes shorter than the object, and says so."""
 
@@ -344,10 +349,12 @@ class Rule:
     fault: Fault
     times: int | None = None
     after: int = 0
+    method: str | None = None
+    asked: bool = True
     seen: int = field(default=0)
 
     def takes(self, request: Request) -> bool:
-        if self.part not in request.path:
+        if self.part not in request.path or self.method not in (None, request.method):
             return False
         self.seen += 1
         count = self.seen - self.after
@@ -414,9 +421,22 @@ class FaultProxy:
         """For S3 endpoints by address; for TLS by name, as the certificate says."""
         return f"http://127.0.0.1:{self.port}" if self.tls is None else f"https://localhost:{self.port}"
 
-    def rule(self, part: str, fault: Fault, *, times: int | None = None, after: int = 0) -> Rule:
-        """Answer requests whose decoded path holds `part` by `fault`, from the `after`-th on, `times` times."""
-        rule = Rule(part, fault, times, after)
+    def rule(
+        self,
+        part: str,
+        fault: Fault,
+        *,
+        times: int | None = None,
+        after: int = 0,
+        method: str | None = None,
+        asked: bool = True,
+    ) -> Rule:
+        """Answer requests whose decoded path holds `part` by `fault`, from the `after`-th on, `times` times.
+
+        `method` takes only requests of that method. With `asked=False` the origin never hears of them: what they
+        would have stored is not stored.
+        """
+        rule = Rule(part, fault, times, after, method, asked)
         with self._lock:
             self._rules.append(rule)
         return rule
@@ -432,8 +452,10 @@ class FaultProxy:
     def decide(self, request: Request) -> tuple[Fault | None, Answer]:
         with self._lock:
             self.requests.append(request)
-            fault = next((rule.fault for rule in self._rules if rule.takes(request)), None)
-        return fault, self.origin(request)
+            rule = next((rule for rule in self._rules if rule.takes(request)), None)
+        if rule is not None and not rule.asked:
+            return rule.fault, answer(500)
+        return None if rule is None else rule.fault, self.origin(request)
 
     def stop(self) -> None:
         self.over.set()

@@ -22,16 +22,34 @@ def refusal(status: int, code: str, message: str) -> Answer:
     return answer(status, xml.encode(), [("Content-Type", "application/xml")])
 
 
+def action(request: Request) -> str:
+    """The action of R2's temporary credentials that a request needs."""
+    names = parse_qs(request.query, keep_blank_values=True).keys()
+    _, _, key = request.path.strip("/").partition("/")
+    if "uploads" in names or "uploadId" in names:
+        kinds = {"PUT": "UploadPart", "DELETE": "AbortMultipartUpload"}
+        whole = "CreateMultipartUpload" if "uploads" in names else "CompleteMultipartUpload"
+        return kinds.get(request.method, whole)
+    if not key or names & {"object-lock", "versioning"}:
+        return "ListObjectsV2" if request.method == "GET" and "list-type" in names else "Bucket"
+    return {"GET": "GetObject", "HEAD": "HeadObject", "PUT": "PutObject"}.get(request.method, "DeleteObject")
+
+
 class _R2:
-    def __init__(self, origin: Origin, locked: tuple[str, ...]) -> None:
+    def __init__(
+        self, origin: Origin, locked: tuple[str, ...], actions: frozenset[str] | None = None
+    ) -> None:
         self.origin = origin
         self.locked = locked
+        self.actions = actions
         self.stored: set[str] = set()
         self.parts: dict[str, dict[int, int]] = {}
         self.lock = threading.Lock()
 
     def __call__(self, request: Request) -> Answer:
         query = parse_qs(request.query, keep_blank_values=True)
+        if self.actions is not None and action(request) not in self.actions:
+            return refusal(403, "AccessDenied", "Access Denied")
         refused = self._signed_as_r2_wants(request, query) or self._supported(request, query)
         refused = refused or self._locked(request, query) or self._parts(request, query)
         if refused is not None:
@@ -98,6 +116,9 @@ class _R2:
         return None
 
 
-def r2(origin: Origin, *, locked: tuple[str, ...] = ()) -> Origin:
-    """`origin` with R2's refusals; keys that start with one of `locked` cannot be overwritten or deleted."""
-    return _R2(origin, locked)
+def r2(origin: Origin, *, locked: tuple[str, ...] = (), actions: frozenset[str] | None = None) -> Origin:
+    """`origin` with R2's refusals; keys that start with one of `locked` cannot be overwritten or deleted.
+
+    `actions` are what the credentials may do (names as in R2's temporary credentials); None is everything.
+    """
+    return _R2(origin, locked, actions)

@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from databom.errors import ConfigError, InputError
 from databom.model.lock import (
     Lock,
+    Mirror,
     Pin,
     Seen,
     SeenRelease,
@@ -138,6 +139,38 @@ def test_the_accepted_trust_root_is_a_member_only_where_there_is_one() -> None:
 )
 def test_a_damaged_memory_of_the_trust_root_is_refused(trust: object) -> None:
     value = {**json.loads(format_lock(Lock())), "trust": trust}
+    with pytest.raises(InputError) as refused:
+        parse_lock(json.dumps(value).encode())
+    assert refused.value.problems[0].code == "lock.schema"
+
+
+def test_mirrors_are_a_member_only_where_there_are_any_and_no_part_of_a_pin() -> None:
+    lock = Lock().with_pin("a", a_pin())
+    before = format_lock(lock)
+    assert b"mirrors" not in before
+    mirror = Mirror(location="r2://team/data", manifest=DIGEST)
+    after = format_lock(lock.with_mirror("a", mirror))
+    assert after.startswith(before[: before.rindex(b"\n}")])
+    assert parse_lock(after).mirrors == {"a": mirror}
+    changed = parse_lock(after).with_pin("b", a_pin()).with_seen("hn-pets", Seen())
+    assert changed.mirrors == {"a": mirror}
+    assert YAML(typ="safe").load(after.decode()) == json.loads(after)
+
+
+@pytest.mark.parametrize(
+    "mirrors",
+    [
+        [],
+        {"a.b": {"location": "s3://team/x", "manifest": DIGEST}},
+        {"a": {"location": "s3://team/x"}},
+        {"a": {"location": "https://team/x", "manifest": DIGEST}},
+        {"a": {"location": "data/x", "manifest": DIGEST}},
+        {"a": {"location": "s3://team/x", "manifest": DIGEST[7:]}},
+        {"a": {"location": "s3://team/x", "manifest": DIGEST, "more": 1}},
+    ],
+)
+def test_damaged_mirrors_are_refused(mirrors: object) -> None:
+    value = {**json.loads(format_lock(Lock())), "mirrors": mirrors}
     with pytest.raises(InputError) as refused:
         parse_lock(json.dumps(value).encode())
     assert refused.value.problems[0].code == "lock.schema"

@@ -25,6 +25,7 @@ _leases = click.option(
 @click.option("--trust-digest", metavar="sha256:HEX", help="The digest the trust root must have.")
 @_full
 @_leases
+@click.option("--mirror", is_flag=True, help="Read from the mirror that databom.lock knows.")
 @click.option("--oms", is_flag=True, help="Each argument is an OpenSSF Model Signing bundle, not a manifest.")
 @common
 def verify(
@@ -35,6 +36,7 @@ def verify(
     trust_digest: str | None,
     full: bool,
     leases: bool,
+    mirror: bool,
     oms: bool,
 ) -> None:
     """Ask who signed, is it current, are the bytes right. Reads only.
@@ -51,6 +53,7 @@ def verify(
         trust_digest=trust_digest,
         full=full,
         leases=leases,
+        mirror=mirror,
         oms=oms,
         project=options.project,
         progress=options.bars(),

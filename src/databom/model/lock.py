@@ -87,11 +87,21 @@ class SeenRoot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     digest: Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}\Z")]
 
 
+class Mirror(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The team's own copy of a pin's release. Outside `pins`: where bytes come from decides nothing about them."""
+
+    location: Annotated[str, msgspec.Meta(pattern=r"^(s3|r2)://[^/]")]
+    """The bucket and the prefix."""
+    manifest: Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}\Z")]
+    """The release that is complete there, by its manifest's digest."""
+
+
 class _File(msgspec.Struct, forbid_unknown_fields=True):
     version: int
     pins: dict[str, Pin]
     seen: dict[str, Seen] = msgspec.field(default_factory=dict)
     trust: SeenRoot | None = None
+    mirrors: dict[str, Mirror] = msgspec.field(default_factory=dict)
 
 
 def _frozen() -> Mapping[str, Pin]:
@@ -99,6 +109,10 @@ def _frozen() -> Mapping[str, Pin]:
 
 
 def _frozen_seen() -> Mapping[str, Seen]:
+    return MappingProxyType({})
+
+
+def _frozen_mirrors() -> Mapping[str, Mirror]:
     return MappingProxyType({})
 
 
@@ -110,6 +124,8 @@ class Lock:
     seen: Mapping[str, Seen] = field(default_factory=_frozen_seen)
     trust: SeenRoot | None = None
     """None until `databom trust update` has accepted a root."""
+    mirrors: Mapping[str, Mirror] = field(default_factory=_frozen_mirrors)
+    """By pin; see docs/adr/0012-mirror.md."""
 
     def with_pin(self, name: str, pin: Pin) -> Lock:
         """This lock with `name` pinned to `pin`."""
@@ -122,6 +138,10 @@ class Lock:
     def with_trust(self, trust: SeenRoot) -> Lock:
         """This lock with the accepted trust root replaced."""
         return replace(self, trust=trust)
+
+    def with_mirror(self, name: str, mirror: Mirror) -> Lock:
+        """This lock with the mirror of `name` replaced."""
+        return replace(self, mirrors=MappingProxyType({**self.mirrors, name: mirror}))
 
 
 def parse_lock(raw: bytes) -> Lock:
@@ -148,13 +168,21 @@ def parse_lock(raw: bytes) -> Lock:
                 do="upgrade databom",
             )
         )
-    for name in file.pins:
-        if not PIN_NAME.match(name):
-            raise InputError(
-                Problem("lock.schema", f"/pins/{name!r}", "not a pin's name", expected=PIN_NAME.pattern)
-            )
+    for table, names in (("pins", file.pins), ("mirrors", file.mirrors)):
+        for name in names:
+            if not PIN_NAME.match(name):
+                raise InputError(
+                    Problem(
+                        "lock.schema", f"/{table}/{name!r}", "not a pin's name", expected=PIN_NAME.pattern
+                    )
+                )
     _check_dates(file)
-    return Lock(MappingProxyType(file.pins), MappingProxyType(file.seen), file.trust)
+    return Lock(
+        MappingProxyType(file.pins),
+        MappingProxyType(file.seen),
+        file.trust,
+        MappingProxyType(file.mirrors),
+    )
 
 
 def _check_dates(file: _File) -> None:
@@ -180,6 +208,8 @@ def format_lock(lock: Lock) -> bytes:
     }
     if lock.trust is not None:
         value["trust"] = msgspec.to_builtins(lock.trust)
+    if lock.mirrors:
+        value["mirrors"] = {name: msgspec.to_builtins(lock.mirrors[name]) for name in sorted(lock.mirrors)}
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
 
 

@@ -111,7 +111,7 @@ class S3Reader(RemoteReader):
 
     def put_at(self, location: Location, data: bytes | Path, *, if_absent: bool = False) -> None:
         """Store one object; see `put_object`."""
-        with _body(data) as body:
+        with open_body(data) as body:
             if body.seek(0, os.SEEK_END) > MAX_SINGLE_PUT:
                 raise StorageError(
                     f"{location.shown}: larger than one PUT may be ({MAX_SINGLE_PUT} bytes)",
@@ -123,8 +123,8 @@ class S3Reader(RemoteReader):
         condition = {"IfNoneMatch": "*"} if if_absent else {}
 
         def once() -> None:
-            with _body(data) as body:
-                self._run(location, _put, location, body, digest, condition)
+            with open_body(data) as body:
+                self._run(location, put_body, location, body, digest, condition)
 
         patience = self._patience
         try:
@@ -251,7 +251,8 @@ async def _list(fs: Any, bucket: str, prefix: str, token: str | None, patience: 
         return page
 
 
-async def _put(fs: Any, location: Location, body: Any, digest: bytes, condition: dict[str, str]) -> None:
+async def put_body(fs: Any, location: Location, body: Any, digest: bytes, condition: dict[str, str]) -> None:
+    """One PUT that carries its SHA-256; `condition` is what the store must find first."""
     # A store that hangs ends this by the read time-out; a large body on a slow line may take its time.
     client = await fs.set_session()
     # The value, never ChecksumAlgorithm: that makes a trailer again, which R2 refuses.
@@ -303,7 +304,12 @@ def make_bucket(location: Location, *, patience: Patience = PATIENCE) -> None:
     S3Reader(location, patience).make_bucket()
 
 
-def _body(data: bytes | Path) -> io.BytesIO | io.BufferedReader:
+def open_body(data: bytes | Path) -> io.BytesIO | io.BufferedReader:
+    """Bytes or a file, to be read from the start.
+
+    Raises:
+        StorageError: the file cannot be read.
+    """
     if isinstance(data, bytes):
         return io.BytesIO(data)
     try:

@@ -68,10 +68,15 @@ def settings(
     if endpoint is None and scheme == "r2":
         endpoint = _r2_endpoint(environ)
     region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or (profile or {}).get("region")
-    host = re.sub(r"^[a-z]+://", "", endpoint or "").partition("/")[0].partition(":")[0].lower()
-    if host.endswith(_R2_HOST) or (scheme == "r2" and not region):
+    if is_cloudflare(endpoint) or (scheme == "r2" and not region):
         region = "auto"
     return Settings(endpoint, region, path_style=endpoint is not None)
+
+
+def is_cloudflare(endpoint: str | None) -> bool:
+    """Whether an endpoint is Cloudflare's own."""
+    host = re.sub(r"^[a-z]+://", "", endpoint or "").partition("/")[0].partition(":")[0].lower()
+    return host.endswith(_R2_HOST)
 
 
 def _r2_endpoint(environ: Mapping[str, str]) -> str:

@@ -42,7 +42,9 @@ _REGION: Final = frozenset(
 _BUSY: Final = frozenset(
     {"SlowDown", "TooManyRequests", "ServiceUnavailable", "InternalError", "RequestTimeout", "Throttling"}
 )
-_SHOWN: Final = _MISSING | _EXPIRED | _DENIED | _REGION | _BUSY
+_LOCKED: Final = frozenset({"ObjectLockedByBucketPolicy"})
+_DAMAGED: Final = frozenset({"BadDigest", "XAmzContentSHA256Mismatch"})
+_SHOWN: Final = _MISSING | _EXPIRED | _DENIED | _REGION | _BUSY | _LOCKED | _DAMAGED
 
 _CREDENTIALS: Final = (
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (for temporary credentials AWS_SESSION_TOKEN too) "
@@ -59,7 +61,13 @@ class ExpiredError(DeniedError):
 
 
 class ConflictError(StorageError):
-    """A conditional write met an object that is already there."""
+    """A conditional write met an object that is already there, or one that a bucket lock keeps from being replaced."""
+
+
+class ContendedError(ConflictError):
+    """409: another write of the same object is under way. S3 asks to try again; then it is there, or ours."""
+
+    retryable = True
 
 
 def translate(error: BaseException, where: str, scheme: str) -> DatabomError:  # a table
@@ -130,13 +138,30 @@ def _answered(response: Any, where: str, scheme: str) -> StorageError:
             where=where,
             hint="set AWS_REGION to the bucket's region",
         )
+    if (refused := _write_refused(code, status, where, said)) is not None:
+        return refused
     if code in _DENIED or status in {401, 403}:
         return DeniedError(f"{where}: the store denied access ({said})", where=where, hint=_hint(scheme))
-    if status in {409, 412}:
-        return ConflictError(f"{where}: there is another object of this name already ({said})", where=where)
     if status == 429 or code in _BUSY or (status >= 500 and status != 501):
         return busy(where, said, meta.get("HTTPHeaders", {}).get("retry-after"))
     return unexpected(where, status)
+
+
+def _write_refused(code: str, status: int, where: str, said: str) -> StorageError | None:
+    """What only a write is answered."""
+    if status == 409:
+        return ContendedError(f"{where}: another write of it is under way ({said})", where=where)
+    if (
+        status == 412 or code in _LOCKED
+    ):  # R2 does not say whether it looks at the lock or the condition first
+        return ConflictError(f"{where}: there is another object of this name already ({said})", where=where)
+    if code in _DAMAGED:
+        return UnreachableError(
+            f"{where}: other bytes arrived at the store than were sent ({said})",
+            where=where,
+            hint="run this again; if it repeats, a proxy in between changes uploads",
+        )
+    return None
 
 
 def is_truncation(error: BaseException) -> bool:

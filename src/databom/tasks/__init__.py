@@ -30,6 +30,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "gate": "databom.tasks.gating",
         "init": "databom.tasks.initializing",
         "key_id": "databom.tasks.keyring",
+        "mirror": "databom.tasks.mirroring",
         "new_key": "databom.tasks.keyring",
         "open_asset": "databom.tasks.opening",
         "publish": "databom.tasks.publishing",

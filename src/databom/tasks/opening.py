@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import tempfile
 from datetime import datetime
 from pathlib import Path
 from typing import IO, cast
 
 from databom.checks.integrity import compare
-from databom.errors import ConfigError, MissingError
+from databom.errors import ConfigError, MissingError, StorageError
 from databom.model.finding import Finding, Report, Severity, Subject, Verdict
 from databom.model.manifest import Asset
 from databom.storage.hashing import MAX_UNSIZED_ASSET, Measured, hash_stream
-from databom.storage.reader import Reader, open_reader, with_retries
+from databom.storage.reader import Reader, with_retries
 from databom.storage.tree import LocalTree
-from databom.tasks import use
+from databom.tasks import mirrors, use
 from databom.tasks.believing import load_trust
 from databom.tasks.judging import judge_pin
+from databom.tasks.mirrors import Source
 from databom.tasks.project import Project
 
 SPOOL_BYTES = 64 * 1024 * 1024
@@ -28,8 +31,9 @@ def open_asset(
 ) -> IO[bytes]:
     """Open one asset of a pin for reading. Reads it whole, and returns it only if it matches the pin.
 
-    The local file is read where there is one, else the asset is fetched from the pin's source. What is returned is
-    a private copy: nobody can change it afterwards. The pin counts as `read` by this process's runs.
+    The local file is read where there is one, else the asset is fetched from the team's mirror, or from the
+    pin's source. What is returned is a private copy: nobody can change it afterwards. The pin counts as `read` by this
+    process's runs.
 
     Raises:
         CheckFailed: the manifest is not believed, or the bytes do not match; carries the report.
@@ -53,8 +57,7 @@ def open_asset(
     try:
         copy, measured = _copy(LocalTree(folder), asset)
     except MissingError:
-        reader = open_reader(place.source(pin.root), name=name, marketplace=pin.marketplace)
-        copy, measured = with_retries(lambda: _copy(reader, asset))
+        copy, measured = _fetched(mirrors.sources(place, name, manifest), asset)
     problem = compare(asset, measured)
     if problem is not None:
         copy.close()
@@ -68,6 +71,15 @@ def open_asset(
     use.opened(name)
     copy.seek(0)
     return copy
+
+
+def _fetched(sources: list[Source], asset: Asset) -> tuple[IO[bytes], Measured]:
+    *before, last = (source.reader for source in sources)
+    for reader in before:
+        # Whatever keeps the mirror from giving it, the marketplace may; wrong bytes are given, and refused above.
+        with contextlib.suppress(StorageError, ConfigError):
+            return with_retries(functools.partial(_copy, reader, asset))
+    return with_retries(functools.partial(_copy, last, asset))
 
 
 class _Spool:

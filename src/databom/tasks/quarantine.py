@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from databom.errors import InputError
+from databom.errors import InputError, Problem
 from databom.model import strictjson, times
 from databom.storage import files
 
@@ -75,6 +75,28 @@ def open_cases(base: Path, name: str, manifest: str) -> Iterator[Case]:
 def settle(case: Case, now: datetime) -> None:
     """Record that a person asked for the asset to be fetched again."""
     _write(replace(case, refetched_at=times.format(now)))
+
+
+def set_aside(problem: Problem, case: Case, root: Path) -> Problem:
+    """A problem whose bytes are in a new case, with what to do about it; `root` is the project's."""
+    where = case.folder.relative_to(root).as_posix()
+    return problem._replace(
+        what=f"{problem.what}; the bytes were set aside in {where}",
+        do=f"find out how this happened; then `databom sync {case.name} --refetch` fetches the asset again",
+    )
+
+
+def still_open(case: Case, root: Path) -> Problem:
+    """What is said of an asset that nobody has decided about since its bytes were set aside."""
+    where = case.folder.relative_to(root).as_posix()
+    return Problem(
+        case.code,
+        case.path,
+        f"did not match on {case.happened_at}, and nobody has decided since; the bytes are in {where}",
+        case.expected,
+        case.found,
+        f"find out how this happened; then `databom sync {case.name} --refetch` fetches the asset again",
+    )
 
 
 def _cases(base: Path, name: str) -> Iterator[Case]:

@@ -7,6 +7,7 @@ For each pin, in this order:
 3. What only an earlier release of the pin had is retired. Assets on disk are hashed, and one that does not match is
    moved to quarantine.
 4. Missing assets are fetched to temporary names, hashed while streaming, and published only when they match.
+   They come from the team's mirror where the lock knows one, and from the marketplace what that cannot give.
    An asset with an open quarantine case is not fetched: that takes `--refetch`, which is recorded.
 5. On a pass: DVC's state is seeded, the stat record and, last of all, the report are written.
 """
@@ -15,7 +16,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import logging
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -30,7 +32,7 @@ from databom.checks.integrity import (
     measure_all,
     remembering,
 )
-from databom.errors import InputError, Problem, StorageError
+from databom.errors import ConfigError, InputError, Problem, StorageError
 from databom.hosts import dvc_state
 from databom.model import times
 from databom.model.finding import Finding, Report, Reports, Subject, Summary, Verdict, findings_of
@@ -38,17 +40,19 @@ from databom.model.manifest import Asset, Manifest
 from databom.storage import files
 from databom.storage.hashcache import HashCache
 from databom.storage.hashing import Measured
-from databom.storage.reader import open_reader
 from databom.storage.staging import Staging
 from databom.storage.tree import LocalTree
-from databom.tasks import confine, quarantine, recorded, retiring
+from databom.tasks import confine, mirrors, quarantine, recorded, retiring
 from databom.tasks.believing import Believed, load_trust
 from databom.tasks.ingesting import Fetched, ingest
 from databom.tasks.judging import judge_pin
+from databom.tasks.mirrors import Source
 from databom.tasks.progress import Progress, Silent
 from databom.tasks.project import Project, exclusive_project, find_root
 from databom.tasks.quarantine import Case
 from databom.tasks.recognising import Recogniser
+
+_logger = logging.getLogger(__name__)
 
 EVIDENCE = frozenset({"integrity.mismatch", "integrity.size", "integrity.unsafe-file"})
 """What is wrong with a file that is moved aside; a file that cannot be read stays where it is."""
@@ -172,17 +176,17 @@ class _Sync:
                         quarantine.settle(case, self.now)
                         missing.append(asset)
                     else:
-                        yield Outcome(asset.path, error=_evidence(problem, case, self.place.root, self.name))
+                        yield Outcome(asset.path, error=quarantine.set_aside(problem, case, self.place.root))
                 elif problem is not None and problem.code == "integrity.missing":
                     if asset.path in cases:
                         case = cases[asset.path]
-                        yield Outcome(asset.path, error=_open(case, self.place.root, self.name))
+                        yield Outcome(asset.path, error=quarantine.still_open(case, self.place.root))
                     else:
                         missing.append(asset)
                 else:
                     yield outcome
             if missing:
-                yield from self._fetch(missing, staging, tree, md5=md5, meter=meter)
+                yield from self._fetch(missing, manifest, staging, tree, md5=md5, meter=meter)
         finally:
             self.progress.stop()
 
@@ -195,23 +199,46 @@ class _Sync:
         return measure_all(manifest.assets, tree, md5=md5, memory=memory, progress=meter.measured)
 
     def _fetch(
-        self, missing: list[Asset], staging: Staging, tree: LocalTree, *, md5: bool, meter: _Meter
+        self,
+        missing: list[Asset],
+        manifest: Manifest,
+        staging: Staging,
+        tree: LocalTree,
+        *,
+        md5: bool,
+        meter: _Meter,
     ) -> Iterator[Outcome]:
-        pin = self.place.pin(self.name)
-        source = self.place.source(pin.root)
         staging.require(sum(asset.size or 0 for asset in missing))
-        reader = open_reader(source, name=self.name, marketplace=pin.marketplace)
+        # Whoever fetches again what did not match wants it from where it was made.
+        sources = mirrors.sources(self.place, self.name, manifest)[-1 if self.refetch else 0 :]
+        left = missing
+        for source in sources[:-1]:
+            outcomes = self._fetch_from(source, left, staging, tree, md5=md5, meter=meter)
+            left = yield from _what_it_has(source, left, outcomes)
+        if left:
+            yield from self._fetch_from(sources[-1], left, staging, tree, md5=md5, meter=meter)
+        self._record_refetch(missing)
 
+    def _fetch_from(
+        self,
+        source: Source,
+        assets: list[Asset],
+        staging: Staging,
+        tree: LocalTree,
+        *,
+        md5: bool,
+        meter: _Meter,
+    ) -> Iterator[Outcome]:
         def set_aside(fetched: Fetched) -> Outcome:
             problem = self._compare(fetched.asset, fetched.measured, source.shown)
             assert problem is not None
-            where = f"{source.shown.rstrip('/')}/{fetched.asset.path}"
-            case = self._set_aside(problem, fetched.measured.size, where)
+            case = self._set_aside(problem, fetched.measured.size, source.place_of(fetched.asset))
             staging.set_aside(fetched.temp, case.asset / fetched.asset.path)
-            return Outcome(fetched.asset.path, error=_evidence(problem, case, self.place.root, self.name))
+            problem = problem._replace(what=source.told(problem.what, fetched.asset))
+            return Outcome(fetched.asset.path, error=quarantine.set_aside(problem, case, self.place.root))
 
-        yield from ingest(missing, reader, staging, tree, md5=md5, set_aside=set_aside, advance=meter.fetched)
-        self._record_refetch(missing)
+        reader = source.reader
+        return ingest(assets, reader, staging, tree, md5=md5, set_aside=set_aside, advance=meter.fetched)
 
     # --- evidence -----------------------------------------------------------------------------
 
@@ -286,6 +313,28 @@ class _Sync:
         return report
 
 
+def _what_it_has(
+    source: Source, wanted: list[Asset], outcomes: Iterator[Outcome]
+) -> Generator[Outcome, None, list[Asset]]:
+    """Hand on what a source gave, right or wrong; answers what it could not give."""
+    left, first = {asset.path: asset for asset in wanted}, ""
+    try:
+        for outcome in outcomes:
+            if outcome.error is None or outcome.error.code in EVIDENCE:
+                del left[outcome.path]
+                yield outcome
+            else:
+                first = first or outcome.error.what
+    except (
+        ConfigError
+    ) as error:  # this machine is not set up for the mirror; the marketplace may still answer
+        first = str(error)
+    if left:
+        told = "%s of %s assets were not to be had from the mirror %s (%s); the marketplace is asked for them"
+        _logger.warning(told, f"{len(left):,}", f"{len(wanted):,}", source.location.shown, first)
+    return list(left.values())
+
+
 class _Meter:
     """Adds the assets hashed on disk and the assets fetched for one bar."""
 
@@ -328,24 +377,4 @@ def stage_report(report: Report) -> bytes:
 def _not_tried(asset: Asset) -> Problem:
     return Problem(
         "storage.unreachable", asset.path, "not tried: the pass ended before its turn", do="run it again"
-    )
-
-
-def _evidence(problem: Problem, case: Case, root: Path, name: str) -> Problem:
-    where = case.folder.relative_to(root).as_posix()
-    return problem._replace(
-        what=f"{problem.what}; the bytes were set aside in {where}",
-        do=f"find out how this happened; then `databom sync {name} --refetch` fetches the asset again",
-    )
-
-
-def _open(case: Case, root: Path, name: str) -> Problem:
-    where = case.folder.relative_to(root).as_posix()
-    return Problem(
-        case.code,
-        case.path,
-        f"did not match on {case.happened_at}, and nobody has decided since; the bytes are in {where}",
-        case.expected,
-        case.found,
-        f"find out how this happened; then `databom sync {name} --refetch` fetches the asset again",
     )

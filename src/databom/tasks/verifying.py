@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from concurrent.futures import Executor
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from databom.checks.integrity import check_integrity, check_objects, check_unlisted
+from databom.checks.integrity import (
+    check_integrity,
+    check_objects,
+    check_outcomes,
+    check_unlisted,
+    measure_all,
+)
+from databom.checks.measuring import shown_path
 from databom.errors import ConfigError, InputError, StorageError
 from databom.hosts import dvc_state
 from databom.model.finding import Finding, Report, Reports, Severity, Subject, Summary, findings_of
@@ -17,6 +25,7 @@ from databom.storage.hashcache import HashCache
 from databom.storage.location import Location, parse_location
 from databom.storage.reader import Reader, open_reader
 from databom.storage.tree import LocalTree
+from databom.tasks import mirrors
 from databom.tasks.believing import Believed, load_trust
 from databom.tasks.bundles import beside, judge_bundle
 from databom.tasks.comparing import compare
@@ -26,6 +35,9 @@ from databom.tasks.project import Project, typed
 from databom.tasks.receiving import ENVELOPE_SUFFIX, TIMESTAMPS_SUFFIX, receive
 from databom.tasks.recognising import Recogniser
 from databom.tasks.rootfile import is_named
+
+_READ = frozenset({"integrity.mismatch", "integrity.size"})
+"""What is found by reading an asset."""
 
 
 def is_manifest(target: str) -> bool:
@@ -42,6 +54,7 @@ def verify(
     leases: bool = False,
     executor: Executor | None = None,
     oms: bool = False,
+    mirror: bool = False,
     project: Path | str | None = None,
     now: datetime | None = None,
     progress: Progress | None = None,
@@ -63,6 +76,8 @@ def verify(
             writing; implies that every file is hashed.
         executor: where the hashing runs; by default threads of this process.
         oms: the targets are OpenSSF Model Signing bundles (paths or URLs), not manifests.
+        mirror: read the assets, and the documents, from the mirror that the lock knows for each pin. A manifest in a
+            mirror needs no word: its assets are found by their digests.
         project: the project's folder; by default the one around the working directory.
         now: the time to judge by.
         progress: told how far it is.
@@ -76,9 +91,14 @@ def verify(
     names = tuple(dict.fromkeys(map(str, targets)))
     if oms and not names:
         raise ConfigError("--oms needs the bundle to verify", hint="databom verify BUNDLE --oms --trust FILE")
+    if mirror and (root is not None or oms or any(map(is_manifest, names))):
+        raise ConfigError(
+            "--mirror is for pins, and says by itself where the assets are read",
+            hint="leave out --root; verify a manifest in a mirror by its own address",
+        )
     place = _place(names, project, trust, oms)
     believed = load_trust(place, Path(trust) if trust else None, trust_digest)
-    options = _Options(root, full, leases, executor, now, progress or Silent(), oms)
+    options = _Options(root, full, leases, executor, now, progress or Silent(), oms, mirror)
     if place is not None and not names:
         return Reports(tuple(_verify_pin(place, name, believed, options) for name in place.names(())))
     reports = tuple(
@@ -168,6 +188,7 @@ class _Options:
         now: datetime | None,
         progress: Progress,
         oms: bool = False,
+        mirror: bool = False,
     ) -> None:
         self.root = root
         self.full = full
@@ -176,6 +197,7 @@ class _Options:
         self.now = now
         self.progress = progress
         self.oms = oms
+        self.mirror = mirror
 
 
 def _place(
@@ -209,6 +231,8 @@ def _verify_pin(place: Project, name: str, believed: Believed, options: _Options
     if not judged.is_believed or judged.manifest is None:
         return judged.report(name)
     known = Recogniser(place, name)
+    if options.mirror:
+        return known.explain_report(_verify_own_mirror(place, judged, name, options))
     if options.root is not None:
         location = parse_location(typed(options.root))
         try:
@@ -260,6 +284,9 @@ def _verify_assets(
     allow: frozenset[str] = frozenset(),
 ) -> Report:
     assert judged.manifest is not None
+    mirror = mirrors.mirror_of(location, judged.manifest.digest)
+    if mirror is not None:
+        return _verify_mirror(judged, name, mirror, options)
     if location.is_local:
         try:
             is_there = files.has_folder(location.local_path)
@@ -277,6 +304,42 @@ def _verify_assets(
     if options.full and location.is_bucket:
         extra = _beside(judged.manifest, reader, allow)
     return _hash(judged, name, reader, options, extra)
+
+
+def _verify_own_mirror(place: Project, judged: Judged, name: str, options: _Options) -> Report:
+    """The assets and the documents, in the mirror that the lock knows."""
+    assert judged.manifest is not None
+    try:
+        report = _verify_mirror(judged, name, mirrors.required(place, name), options)
+        return report.plus(mirrors.check_documents(place, name))
+    except (InputError, StorageError) as error:
+        return judged.report(name, findings_of(error), _none_checked(judged.manifest))
+
+
+def _verify_mirror(judged: Judged, name: str | None, mirror: Location, options: _Options) -> Report:
+    """A mirror holds many releases: `--full` has nothing to list in it."""
+    assert judged.manifest is not None
+    try:
+        source = mirrors.from_mirror(mirror, judged.manifest)
+    except StorageError as error:
+        return judged.report(name, findings_of(error), _none_checked(judged.manifest))
+    manifest = judged.manifest
+    options.progress.start(name or manifest.release, assets=len(manifest.assets), size=manifest.total_bytes)
+    try:
+        outcomes = measure_all(
+            manifest.assets, source.reader, executor=options.executor, progress=options.progress.update
+        )
+        result = check_outcomes(manifest, outcomes, source.shown)
+    finally:
+        options.progress.stop()
+    assets = {shown_path(asset.path): asset for asset in manifest.assets}
+    findings = (
+        replace(one, what=source.told(one.what, assets[one.subject]))
+        if one.code in _READ and one.subject
+        else one
+        for one in result.findings
+    )
+    return judged.report(name, tuple(findings), result.summary)
 
 
 def _beside(manifest: Manifest, reader: Reader, allow: frozenset[str]) -> tuple[Finding, ...]:
