@@ -100,6 +100,7 @@ ROOMS = (
         "payment",
     ),
     *("consent", "pii", "approval", "coverage", "revocation", "receipt", "log", "capture", "storage", "lock"),
+    "mirror",
 )
 CODE = re.compile(rf"(?:{'|'.join(ROOMS)})\.[a-z]+(?:-[a-z]+)*")
 FILES = {"manifest.json", "storage.py", "trust.json"}

@@ -14,6 +14,7 @@ On the way without incident only PUT is used: credentials that may do nothing el
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -55,6 +56,8 @@ from databom.tasks.progress import Progress, Silent
 from databom.tasks.project import Project, exclusive_project, find_root
 from databom.tasks.quarantine import Case
 from databom.tasks.receiving import kept
+
+_logger = logging.getLogger(__name__)
 
 WORKERS = 8
 LARGE_BYTES = 256 * 1024 * 1024
@@ -118,7 +121,7 @@ def mirror(
     writer = S3Writer(location, single=single_put, part=part)
     folder = place.state("mirror")
     with (
-        files.exclusive(place.state_dir / "mirror.lock"),
+        files.exclusive(place.state_dir / "mirror.lock", waiting=_waiting),
         Staging(folder) as staging,
         Journal(place, f"{writer.endpoint} {location.stored}") as journal,
     ):
@@ -133,6 +136,10 @@ def mirror(
             _remember(place.root, name, Mirror(location=location.stored, manifest=manifest.digest))
             journal.forget()
     return report
+
+
+def _waiting(who: str) -> None:
+    _logger.warning("waiting for another databom mirror in this project: %s", who)
 
 
 def _remember(root: Path, name: str, known: Mirror) -> None:
