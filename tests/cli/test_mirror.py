@@ -87,9 +87,7 @@ def test_a_release_is_copied_under_its_digests_and_remembered(
     assert not list((synced.project / ".databom/mirror").iterdir())
 
 
-def test_text_says_whether_it_is_locked_and_how_to_lock_it(
-    synced: House, faulty_bucket: FaultyBucket, bucket: Location, s3_server: SeaweedFS
-) -> None:
+def test_text_says_whether_it_is_locked_and_how_to_lock_it(synced: House, bucket: Location) -> None:
     told = synced.ok("mirror", "pets", str(bucket))
     assert "WARN   mirror.lock" in told.out
     assert "aws s3api put-object-lock-configuration --bucket databom-tests" in told.out
@@ -223,6 +221,7 @@ def test_f15_other_bytes_that_are_there_stay_and_are_kept_as_evidence(
         [finding] = [f for f in answer.findings if f["code"] == "mirror.conflict"]
         assert finding["subject"] == code_path
         assert "nothing was overwritten" in finding["what"] or "nobody has decided" in finding["what"]
+        assert "mirror to another prefix" in finding["do"]
     [kept] = (synced.project / ".databom/quarantine/pets").glob(f"*/asset/{code_path}")
     assert kept.read_bytes() == theirs
     assert "mirrors" not in json.loads((synced.project / "databom.lock").read_text())
@@ -367,6 +366,22 @@ def test_mirrored_again_nothing_is_sent(synced: House, faulty_bucket: FaultyBuck
     [stored] = [f for f in answer.findings if f["code"] == "mirror.stored"]
     assert stored["what"].startswith("0 objects stored (0 bytes); 5 there already, read back and the same")
     assert (synced.project / "databom.lock").read_bytes() == lock
+
+
+def test_what_a_colleague_has_mirrored_is_found_out_after_one_object(
+    house: House, faulty_bucket: FaultyBucket, tmp_path: Path
+) -> None:
+    """The lock of this clone knows no mirror yet; what is there is read, and not sent a hundred times."""
+    house.init()
+    house.ok("add", house.release({f"{n:03}": f"{n}".encode() for n in range(100)}), "--name", "pets")
+    clone = tmp_path / "clone"
+    subprocess.run(["cp", "-r", house.project, clone], check=True)
+    house.ok("mirror", "pets", str(faulty_bucket.location))
+    faulty_bucket.proxy.clear()
+    answer = house.json("mirror", "pets", str(faulty_bucket.location), cwd=clone)
+    assert answer.code == 0, answer.out
+    assert len(puts(faulty_bucket.proxy)) < 50
+    assert json.loads((clone / "databom.lock").read_text())["mirrors"]
 
 
 # --- usage -----------------------------------------------------------------------------------------------

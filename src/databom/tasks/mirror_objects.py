@@ -52,7 +52,8 @@ def wanted_of(asset: Asset) -> Wanted:
 class Objects:
     """The objects of one mirror. Safe to use from threads.
 
-    `ask_first` is whether it pays to look before sending; switched off once the store does not let us look.
+    `ask_first` is whether it pays to look before sending: once something of ours was there it does, and once the store
+    does not let us look it does not.
     """
 
     writer: S3Writer
@@ -97,7 +98,10 @@ class Objects:
             raise
         except StorageError as error:
             return Done(wanted, problem=self._unconfirmed(wanted, stored, error))
-        return there._replace(stored=stored, size=size) if stored is Stored.UNPROVEN else there
+        if stored is Stored.UNPROVEN:
+            return there._replace(stored=stored, size=size)
+        self.ask_first = True
+        return there
 
     def _read_back(self, wanted: Wanted) -> Done:
         def attempt() -> tuple[TempFile, Measured, bool]:

@@ -24,6 +24,7 @@ from datetime import datetime
 from pathlib import Path
 
 from databom.checks.integrity import Outcome, check_outcomes, compare, problem_of
+from databom.checks.measuring import shown_path
 from databom.errors import (
     ConfigError,
     FullError,
@@ -266,7 +267,7 @@ class _Mirroring:
             self.findings.append(Finding.of(result.doubt, Severity.WARN))
         for asset in twins:
             if problem is not None:
-                yield Outcome(asset.path, error=problem._replace(subject=asset.path))
+                yield Outcome(asset.path, error=problem._replace(subject=shown_path(asset.path)))
             else:
                 yield Outcome(asset.path, result.size, asset.sha256)
 
@@ -287,7 +288,8 @@ class _Mirroring:
         open_case = self.cases.get(wanted.subject)
         if open_case is not None and open_case.code == problem.code:
             result.evidence.discard()
-            return quarantine.still_open(open_case, self.place.root)
+            told = quarantine.still_open(open_case, self.place.root)
+            return told._replace(do=problem.do) if problem.code == CONFLICT else told
         case = self._open_case(result, problem, result.measured.size)
         self.staging.set_aside(result.evidence, case.asset / wanted.subject)
         told = quarantine.set_aside(problem, case, self.place.root)
@@ -403,4 +405,6 @@ class _Mirroring:
 
 
 def _not_tried(path: str) -> Problem:
-    return Problem("storage.unreachable", path, "not tried: the run ended before its turn", do="run it again")
+    return Problem(
+        "storage.unreachable", shown_path(path), "not tried: the run ended before its turn", do="run it again"
+    )
