@@ -7,7 +7,7 @@ one buffer however long the stream is.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from databom.errors import FullError
@@ -51,7 +51,7 @@ class Sink(Protocol):
 
 
 def hash_stream(
-    stream: Stream, stop: int, *, md5: bool = False, sink: Sink | None = None, meter: Meter | None = None
+    stream: Stream, stop: int, *, md5: bool = False, sinks: Sequence[Sink] = (), meter: Meter | None = None
 ) -> Measured:
     """Read `stream` to its end, or to `stop` + 1 bytes, and hash what was read.
 
@@ -59,7 +59,8 @@ def hash_stream(
         stream: anything with `read(n)`; `readinto(buffer)` is used where there is one.
         stop: the most bytes a good stream can hold.
         md5: also compute MD5 (DVC's name for the file, never evidence).
-        sink: gets at most `stop` bytes: the one too many is never written.
+        sinks: each gets the same buffers, at most `stop` bytes in all: the one too many is never written. What they
+            get is proven only when this returns, and may be kept only until the next buffer comes.
         meter: told about each chunk.
 
     Raises:
@@ -82,7 +83,7 @@ def hash_stream(
         sha.update(chunk)
         if name is not None:
             name.update(chunk)
-        if sink is not None:
+        for sink in sinks:
             sink.write(chunk)
         if meter is not None:
             meter(len(chunk))
@@ -96,6 +97,7 @@ def copy_verified(
     expected_size: int | None,
     *,
     md5: bool = False,
+    also: Sequence[Sink] = (),
     limit: int = MAX_UNSIZED_ASSET,
     meter: Meter | None = None,
 ) -> tuple[Measured, bool]:
@@ -111,6 +113,7 @@ def copy_verified(
         expected_sha256: 64 lower-case hex digits.
         expected_size: bytes, or None when the manifest does not say.
         md5: also compute MD5.
+        also: who else sees the bytes, in the same pass.
         limit: the most bytes taken when no size is declared.
         meter: told about each chunk.
 
@@ -121,7 +124,7 @@ def copy_verified(
     room = None if expected_size is not None else temp.room()
     stop = expected_size if expected_size is not None else min(limit, room or 0)
     try:
-        measured = hash_stream(stream, stop, md5=md5, sink=temp, meter=meter)
+        measured = hash_stream(stream, stop, md5=md5, sinks=(temp, *also), meter=meter)
         temp.close()
     except BaseException:
         temp.discard()

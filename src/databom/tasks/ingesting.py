@@ -14,7 +14,7 @@ from typing import NamedTuple
 from databom.checks.integrity import Outcome, problem_of
 from databom.errors import FullError, StorageError
 from databom.model.manifest import Asset
-from databom.storage.hashing import Measured, copy_verified
+from databom.storage.hashing import Measured, Sink, copy_verified
 from databom.storage.reader import Reader, with_retries
 from databom.storage.staging import Staging, TempFile
 from databom.storage.tree import LocalTree
@@ -43,6 +43,7 @@ def ingest(
     md5: bool,
     set_aside: Callable[[Fetched], Outcome],
     advance: Callable[[int], None],
+    watch: Callable[[Asset], Sequence[Sink]] = lambda _: (),
 ) -> Iterator[Outcome]:
     """Fetch `assets` into `staging` and publish them; yields an outcome for each, in no order.
 
@@ -54,6 +55,7 @@ def ingest(
         md5: also compute the MD5 that DVC wants.
         set_aside: called with each asset whose bytes do not match; keeps them, and says what the outcome is.
         advance: told the bytes of each asset that is done.
+        watch: who else sees the bytes of an asset while they are fetched and hashed; asked anew for each attempt.
 
     Raises:
         FullError: no space left; what was published stays.
@@ -61,7 +63,7 @@ def ingest(
     """
     batch: list[Fetched] = []
     held = 0
-    for fetched in _downloads(assets, reader, staging, md5=md5):
+    for fetched in _downloads(assets, reader, staging, md5=md5, watch=watch):
         if isinstance(fetched, Outcome):
             advance(0)
             yield fetched
@@ -91,7 +93,12 @@ def _publish(batch: Sequence[Fetched], staging: Staging, tree: LocalTree) -> Ite
 
 
 def _downloads(
-    assets: Sequence[Asset], reader: Reader, staging: Staging, *, md5: bool
+    assets: Sequence[Asset],
+    reader: Reader,
+    staging: Staging,
+    *,
+    md5: bool,
+    watch: Callable[[Asset], Sequence[Sink]],
 ) -> Iterator[Fetched | Outcome]:
     """Run the downloads with a bounded number in flight; a full disk stops the others at once."""
     waiting = iter(assets)
@@ -100,7 +107,7 @@ def _downloads(
     try:
         while True:
             while len(running) < WORKERS * 2 and (asset := next(waiting, None)) is not None:
-                running.add(pool.submit(_download, asset, reader, staging, md5=md5))
+                running.add(pool.submit(_download, asset, reader, staging, md5=md5, watch=watch))
             if not running:
                 return
             done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -110,12 +117,16 @@ def _downloads(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _download(asset: Asset, reader: Reader, staging: Staging, *, md5: bool) -> Fetched | Outcome:
+def _download(
+    asset: Asset, reader: Reader, staging: Staging, *, md5: bool, watch: Callable[[Asset], Sequence[Sink]]
+) -> Fetched | Outcome:
     def attempt() -> Fetched:
         with reader.open(asset.path) as stream:
             temp = staging.create()
             try:
-                measured, matches = copy_verified(stream, temp, asset.sha256, asset.size, md5=md5)
+                measured, matches = copy_verified(
+                    stream, temp, asset.sha256, asset.size, md5=md5, also=watch(asset)
+                )
             except BaseException:
                 temp.discard()
                 raise

@@ -99,7 +99,7 @@ def mirror(
         ConfigError: no project, no such pin, no trust root, not a bucket, or s3fs is not installed.
         StorageError: the project's own files cannot be written.
     """
-    now = now or times.now()
+    now = times.or_now(now)
     place = Project.load(Path(project).absolute() if project is not None else find_root())
     pin = place.pin(name)
     location = parse_location(url)

@@ -97,7 +97,7 @@ def _copy(reader: Reader, asset: Asset) -> tuple[IO[bytes], Measured]:
     stop = asset.size if asset.size is not None else MAX_UNSIZED_ASSET
     try:
         with reader.open(asset.path) as stream:
-            measured = hash_stream(stream, stop, sink=spool)
+            measured = hash_stream(stream, stop, sinks=[spool])
     except BaseException:
         spool.file.close()
         raise
