@@ -50,7 +50,7 @@ def puts(proxy: FaultProxy) -> list[str]:
 def synced(house: House) -> House:
     """A project whose pin `pets` is synced from a folder."""
     house.init()
-    house.ok("add", house.release(TWINS), "--name", "pets")
+    house.ok("add", house.release(TWINS, "--sequence", "1"), "--name", "pets")
     house.ok("sync", "pets")
     return house
 
