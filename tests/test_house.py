@@ -13,7 +13,7 @@ import databom.tasks
 
 SOURCE = Path(databom.__file__).parent
 HEAVY = (
-    *("dvc", "mlflow", "s3fs", "boto3", "botocore", "aiobotocore", "pandas", "numpy"),
+    *("dvc", "mlflow", "s3fs", "obstore", "boto3", "botocore", "aiobotocore", "pandas", "numpy"),
     *("jsonschema", "fsspec", "rich", "ruamel", "urllib3", "cryptography", "click", "msgspec"),
 )
 

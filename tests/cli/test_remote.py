@@ -14,8 +14,8 @@ BIG = {**FILES, "big.bin": bytes(range(256)) * 4000}
 
 
 @pytest.fixture
-def pinned(house: House, faulty_bucket: FaultyBucket) -> FaultyBucket:
-    """A release in the bucket, pinned as `pets`, nothing fetched yet."""
+def pinned(client: str, house: House, faulty_bucket: FaultyBucket) -> FaultyBucket:
+    """A release in the bucket, pinned as `pets`, nothing fetched yet; read by obstore and by s3fs."""
     house.init()
     manifest = house.release(BIG)
     for path in manifest.parent.rglob("*"):

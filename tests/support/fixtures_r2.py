@@ -1,6 +1,7 @@
 """Fixtures for buckets and web servers. All servers listen on 127.0.0.1 and are killed at the end.
 
 * `s3_server` (session): SeaweedFS itself; `s3_writer` (session) stores objects in it directly.
+* `client` (parametrized): the test runs once with obstore and once as where it is not installed.
 * `bucket`: a fresh, empty root in a bucket on it as `s3://…`; the environment leads there.
 * `r2_bucket`: the same behind the R2 façade as `r2://…`; the environment leads there.
 * `faulty_bucket`: like `r2_bucket`, behind a `FaultProxy` of its own: `.proxy.rule(…)`, `.location`, `.put(…)`.
@@ -103,6 +104,20 @@ def r2_server(s3_server: SeaweedFS) -> Iterator[FaultProxy]:
         yield proxy
 
 
+@pytest.fixture(params=["obstore", "s3fs"])
+def client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The library that reads buckets: both must give the same answers."""
+    name = str(request.param)
+    use_client(name, monkeypatch)
+    return name
+
+
+def use_client(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read buckets by obstore, or as where it is not installed by s3fs."""
+    if name == "s3fs":
+        monkeypatch.setitem(sys.modules, "obstore", None)
+
+
 # One bucket, many roots: a bucket costs SeaweedFS seven volumes, and a test session would use them up.
 BUCKET = "databom-tests"
 
@@ -155,7 +170,8 @@ def faulty_bucket(
 ) -> Iterator[FaultyBucket]:
     """A fresh root behind its own fault proxy, which stands before the R2 façade's origin."""
     with FaultProxy(r2_server.origin) as proxy:
-        aws_environ(clean_environ, s3_server, proxy.url)
+        # By name: then a sink at 127.0.0.1 is another host, as a stranger's would be.
+        aws_environ(clean_environ, s3_server, proxy.url.replace("127.0.0.1", "localhost"))
         yield FaultyBucket(proxy, _fresh("r2"), s3_writer)
 
 

@@ -1,6 +1,6 @@
 """The engine: reads and hashes the assets of one location, on whatever executor, in bounded memory.
 
-1. `plan` makes batches: small local files together, everything else alone, longest first.
+1. `plan` makes batches: small files together, small objects too where there are many; the rest alone, longest first.
 2. `databom.checks.measuring.measure` reads and hashes one batch, on any `concurrent.futures.Executor`.
 3. `measure_all` and `survey` keep at most `WINDOW` batches in flight. `survey` answers in counts and doubts, so a
    million assets that are right cost nothing to tell about.
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 BATCH_FILES = 256
 BATCH_BYTES = 8 * 1024 * 1024
+BATCH_OBJECTS = 8
+"""Small remote objects in a batch at most."""
 WINDOW = 64
 """Batches in flight."""
 LOCAL_THREADS = 4
@@ -62,14 +64,15 @@ class Plan(NamedTuple):
 
 def plan(assets: Iterable[Asset], reader: Reader) -> Plan:
     """Make batches of the assets. Sizes are the declared ones, else what a local file seems to have."""
-    tree = reader if isinstance(reader, LocalTree) else None
+    if not isinstance(reader, LocalTree):
+        return Plan(_remote_batches(assets, getattr(reader, "parallel", None)), [])
     single: list[tuple[int, str, int | None, str]] = []
     small: list[tuple[str, int | None, str, int]] = []
     for asset in assets:
         weight = asset.size
         if weight is None:
-            weight = tree.size_hint(asset.path) if tree is not None else 0
-        if tree is not None and weight <= SMALL_BYTES:
+            weight = reader.size_hint(asset.path)
+        if weight <= SMALL_BYTES:
             small.append((asset.path, asset.size, asset.sha256, weight))
         else:
             single.append((-weight, asset.path, asset.size, asset.sha256))
@@ -83,6 +86,23 @@ def plan(assets: Iterable[Asset], reader: Reader) -> Plan:
         batch.append((path, size, sha256))
         room -= weight
     return Plan([[(path, size, sha256)] for _, path, size, sha256 in sorted(single)], batches)
+
+
+def _remote_batches(assets: Iterable[Asset], parallel: int | None) -> list[Batch]:
+    """Everything alone, longest first; small objects together, where they are enough to keep a reader busy.
+
+    That is asked of readers that say how many they read at a time (`parallel`).
+    """
+    ordered = sorted((-(asset.size or 0), asset.path, asset.size, asset.sha256) for asset in assets)
+    rows = [(path, size, sha256) for _, path, size, sha256 in ordered]
+    if parallel is None:
+        return [[row] for row in rows]
+    small = [row for row in rows if row[1] is not None and row[1] <= SMALL_BYTES]
+    several = max(1, min(BATCH_OBJECTS, len(small) // (4 * parallel)))
+    return [
+        *([row] for row in rows if row[1] is None or row[1] > SMALL_BYTES),
+        *(small[i : i + several] for i in range(0, len(small), several)),
+    ]
 
 
 def measure_all(
@@ -242,7 +262,7 @@ def _run(work: Plan, how: _How, meter: _Meter) -> Generator[_Result, None, None]
     if how.executor is not None:
         yield from _foreign(work, how, how.executor, meter)
         return
-    threads = REMOTE_THREADS
+    threads = int(getattr(how.reader, "parallel", REMOTE_THREADS))
     if isinstance(how.reader, LocalTree):
         threads = min(LOCAL_THREADS, _cores())
         if len(work.small) >= FORK_BATCHES and threads > 1 and forking.may_fork():

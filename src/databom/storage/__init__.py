@@ -7,6 +7,7 @@ It may import `model` and `errors`; it imports fsspec, s3fs and urllib3 only whe
 * `reader`: the seam. A `Reader` opens the assets below one root, a `Stream` gives one asset's bytes in order.
 * `patience`: how long a store may take, and how often it is asked.
 * `s3`, `s3client`, `s3errors`: Cloudflare R2, AWS S3 and their likes through s3fs; what we ask, how, what came back.
+* `fast`, `fastclient`: buckets read by obstore, where it is installed and can be told all of that (docs/adr/0011).
 * `https`: marketplaces and web servers through urllib3 (docs/adr/0003).
 * `answers`, `redact`: one wording for both; secrets kept out of the libraries' own logs.
 * `tree`, `staging`, `files`: local trees that are never followed out of, verified files published without

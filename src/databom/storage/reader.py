@@ -266,9 +266,9 @@ def _remote(
     location: Location, name: str | None, marketplace: str | None, patience: Patience
 ) -> RemoteReader:
     if location.is_bucket:
-        from databom.storage.s3 import S3Reader
+        from databom.storage.fast import bucket_reader
 
-        return S3Reader(location, patience)
+        return bucket_reader(location, patience)
     from databom.storage.https import HttpsReader
 
     return HttpsReader(location, name=name, marketplace=marketplace, patience=patience)

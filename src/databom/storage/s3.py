@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
     from databom.storage.location import Location
+    from databom.storage.reader import Stream
 
 T = TypeVar("T")
 
@@ -63,17 +64,26 @@ class S3Reader(RemoteReader):
                 self._fs = filesystem(self._root.scheme, self._patience)
             return self._fs
 
-    def _open(self, location: Location, redirects: int) -> S3Stream:  # noqa: ARG002  # S3 has none we follow
+    def _open(self, location: Location, redirects: int) -> Stream:  # noqa: ARG002  # S3 has none we follow
         try:
-            stream = self._run(location, _get, location, self._patience)
+            stream = self._get(location)
         except s3errors.ExpiredError:
             # Files and helpers that hold credentials may have fresh ones. Once, not once per asset.
             if self._renewed:
                 raise
-            self._renewed, self._fs = True, None
-            stream = self._run(location, _get, location, self._patience)
+            self._renewed = True
+            self._forget()
+            stream = self._get(location)
         self._renewed = False
         return stream
+
+    def _get(self, location: Location) -> Stream:
+        """One request."""
+        return self._run(location, _get, location, self._patience)
+
+    def _forget(self) -> None:
+        """Drop the client, and the credentials it holds."""
+        self._fs = None
 
     def _run(self, location: Location, call: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
         from fsspec.asyn import sync

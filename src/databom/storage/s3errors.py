@@ -77,7 +77,7 @@ def translate(error: BaseException, where: str, scheme: str) -> DatabomError:  #
     import botocore.exceptions as boto
 
     if isinstance(error, boto.ClientError):
-        return _answered(error.response, where, scheme)
+        return answered(error.response, where, scheme)
     if isinstance(
         error,
         (
@@ -116,8 +116,8 @@ def translate(error: BaseException, where: str, scheme: str) -> DatabomError:  #
     )
 
 
-def _answered(response: Any, where: str, scheme: str) -> StorageError:
-    """The store's refusal; statuses decide where codes are unknown."""
+def answered(response: Any, where: str, scheme: str) -> StorageError:
+    """The store's refusal, as botocore hands it over; statuses decide where codes are unknown."""
     code = str(response.get("Error", {}).get("Code", ""))
     meta = response.get("ResponseMetadata", {})
     status = int(meta.get("HTTPStatusCode", 0))
