@@ -4,6 +4,7 @@
 |---|---|
 | `integrity` | are the bytes those of the manifest, and is there nothing else in the tree? |
 | `release` | is this the release that was asked for, and still the newest truth about it? |
+| `statement` | what does the store itself say it holds (no byte is read, never a pass)? |
 | `completeness` | does the manifest say all it should? |
 | `changes` | does this branch believe more, or demand less, than the base it left? |
 | `memory` | has it forgotten, or gone back behind, what the base had seen? |

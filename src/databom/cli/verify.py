@@ -26,6 +26,7 @@ _leases = click.option(
 @_full
 @_leases
 @click.option("--mirror", is_flag=True, help="Read from the mirror that databom.lock knows.")
+@click.option("--fast", is_flag=True, help="Read no byte: compare what the bucket recorded. Never a pass.")
 @click.option("--oms", is_flag=True, help="Each argument is an OpenSSF Model Signing bundle, not a manifest.")
 @common
 def verify(
@@ -37,6 +38,7 @@ def verify(
     full: bool,
     leases: bool,
     mirror: bool,
+    fast: bool,
     oms: bool,
 ) -> None:
     """Ask who signed, is it current, are the bytes right. Reads only.
@@ -54,6 +56,7 @@ def verify(
         full=full,
         leases=leases,
         mirror=mirror,
+        fast=fast,
         oms=oms,
         project=options.project,
         progress=options.bars(),

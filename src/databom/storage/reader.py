@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 
 from databom.errors import (
     DatabomError,
@@ -29,9 +29,12 @@ from databom.storage.location import Location
 from databom.storage.patience import PATIENCE, Pace, Patience, with_retries
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from fsspec import AbstractFileSystem
+
+T = TypeVar("T")
 
 __all__ = [
     "CHUNK",
@@ -126,6 +129,10 @@ class RemoteReader(ABC):
         Raises:
             StorageError: as `Reader.open`.
         """
+        return self._patiently(lambda: self._open(location, redirects), location)
+
+    def _patiently(self, call: Callable[[], T], location: Location) -> T:
+        """Whatever `call` asks of the store, with retries, unless the store has stopped answering."""
         if self._silent >= self._GIVE_UP_AFTER:
             raise UnreachableError(
                 f"{location.shown}: not tried: the store did not answer the last {self._silent} times",
@@ -134,8 +141,8 @@ class RemoteReader(ABC):
             )
         patience = self._patience
         try:
-            stream = with_retries(
-                lambda: self._open(location, redirects),
+            answer = with_retries(
+                call,
                 attempts=patience.attempts,
                 budget=patience.budget,
                 pause=patience.pause,
@@ -147,7 +154,7 @@ class RemoteReader(ABC):
             self._silent = 0
             raise
         self._silent = 0
-        return stream
+        return answer
 
     @abstractmethod
     def _open(self, location: Location, redirects: int) -> Stream:

@@ -17,7 +17,7 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeVar
 
 from databom.errors import StorageError, UnreachableError
 from databom.storage import answers, s3errors
@@ -35,6 +35,13 @@ T = TypeVar("T")
 
 MAX_SINGLE_PUT: Final = 4_995 * 1024 * 1024
 """Bytes R2 takes in one PUT; above it an upload has parts, and its stored checksum is not the file's."""
+
+
+class Statement(NamedTuple):
+    """What a store says about an object. `sha256` is bare hex, and None unless it is of the whole object."""
+
+    size: int
+    sha256: str | None
 
 
 class S3Reader(RemoteReader):
@@ -65,17 +72,31 @@ class S3Reader(RemoteReader):
             return self._fs
 
     def _open(self, location: Location, redirects: int) -> Stream:  # noqa: ARG002  # S3 has none we follow
+        return self._renewing(lambda: self._get(location))
+
+    def stat(self, path: str, /) -> Statement:
+        """What the store recorded about the object at `path`: its statement, and no more than that.
+
+        Raises:
+            StorageError: as `Reader.open`.
+        """
+        location = self._root.join(path)
+        return self._patiently(
+            lambda: self._renewing(lambda: self._run(location, _head, location, self._patience)), location
+        )
+
+    def _renewing(self, call: Callable[[], T]) -> T:
         try:
-            stream = self._get(location)
+            answer = call()
         except s3errors.ExpiredError:
             # Files and helpers that hold credentials may have fresh ones. Once, not once per asset.
             if self._renewed:
                 raise
             self._renewed = True
             self._forget()
-            stream = self._get(location)
+            answer = call()
         self._renewed = False
-        return stream
+        return answer
 
     def _get(self, location: Location) -> Stream:
         """One request."""
@@ -251,6 +272,24 @@ async def _get(fs: Any, location: Location, patience: Patience) -> S3Stream:
     stream = S3Stream(fs, answer["Body"], answer.get("ContentLength"), where, patience)
     await stream.prefetch()
     return stream
+
+
+async def _head(fs: Any, location: Location, patience: Patience) -> Statement:
+    async with asyncio.timeout(patience.connect + patience.idle):
+        client = await fs.set_session()
+        answer = await client.head_object(Bucket=location.host, Key=location.path, ChecksumMode="ENABLED")
+    return Statement(int(answer.get("ContentLength") or 0), _whole_sha256(answer))
+
+
+def _whole_sha256(answer: Any) -> str | None:
+    """The SHA-256 of the whole object; that of a multipart upload is one over its parts', and says `-2` at its end."""
+    if answer.get("ChecksumType", "FULL_OBJECT") != "FULL_OBJECT":  # many stores leave it out
+        return None
+    try:
+        digest = base64.b64decode(answer.get("ChecksumSHA256") or "", validate=True)
+    except ValueError:
+        return None
+    return digest.hex() if len(digest) == hashlib.sha256().digest_size else None
 
 
 async def _list(fs: Any, bucket: str, prefix: str, token: str | None, patience: Patience) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from databom.checks.integrity import (
     measure_all,
 )
 from databom.checks.measuring import shown_path
+from databom.checks.statement import check_statement
 from databom.errors import ConfigError, InputError, StorageError
 from databom.hosts import dvc_state
 from databom.model.finding import Finding, Report, Reports, Severity, Subject, Summary, findings_of
@@ -55,6 +56,7 @@ def verify(
     executor: Executor | None = None,
     oms: bool = False,
     mirror: bool = False,
+    fast: bool = False,
     project: Path | str | None = None,
     now: datetime | None = None,
     progress: Progress | None = None,
@@ -78,6 +80,8 @@ def verify(
         oms: the targets are OpenSSF Model Signing bundles (paths or URLs), not manifests.
         mirror: read the assets, and the documents, from the mirror that the lock knows for each pin. A manifest in a
             mirror needs no word: its assets are found by their digests.
+        fast: read no byte: compare what the bucket itself recorded (size, SHA-256) with the manifest. That is the
+            store's statement and never a pass: the verdict is `unanswered`, or `fail` where it differs.
         project: the project's folder; by default the one around the working directory.
         now: the time to judge by.
         progress: told how far it is.
@@ -86,7 +90,7 @@ def verify(
         One target gives a `Report`, otherwise `Reports`. A "no" is a verdict, never an exception.
 
     Raises:
-        ConfigError: no project where one is needed, an unknown name, no trust root.
+        ConfigError: no project where one is needed, an unknown name, no trust root; `fast` where no bucket is asked.
     """
     names = tuple(dict.fromkeys(map(str, targets)))
     if oms and not names:
@@ -96,9 +100,13 @@ def verify(
             "--mirror is for pins, and says by itself where the assets are read",
             hint="leave out --root; verify a manifest in a mirror by its own address",
         )
+    if fast and mirror:
+        raise ConfigError("--mirror reads every byte and --fast none: choose one")
+    if fast:
+        _require_buckets(names, root, full or leases)
     place = _place(names, project, trust, oms)
     believed = load_trust(place, Path(trust) if trust else None, trust_digest)
-    options = _Options(root, full, leases, executor, now, progress or Silent(), oms, mirror)
+    options = _Options(root, full, leases, executor, now, progress or Silent(), oms, mirror, fast)
     if place is not None and not names:
         return Reports(tuple(_verify_pin(place, name, believed, options) for name in place.names(())))
     reports = tuple(
@@ -189,6 +197,7 @@ class _Options:
         progress: Progress,
         oms: bool = False,
         mirror: bool = False,
+        fast: bool = False,
     ) -> None:
         self.root = root
         self.full = full
@@ -198,6 +207,20 @@ class _Options:
         self.progress = progress
         self.oms = oms
         self.mirror = mirror
+        self.fast = fast
+
+
+def _require_buckets(targets: tuple[str, ...], root: str | None, reads: bool) -> None:
+    """Refuse `fast` where nobody recorded anything that could be compared."""
+    if reads:
+        raise ConfigError("--full and --leases read every byte and --fast none: choose one")
+    # A pin's name alone means its local folder.
+    places = [root] if root is not None else [target if is_manifest(target) else None for target in targets]
+    if not places or any(place is None or not parse_location(typed(place)).is_bucket for place in places):
+        raise ConfigError(
+            "--fast compares what a bucket recorded, and the assets are not read from one here",
+            hint="name it: databom verify NAME --root s3://bucket/prefix --fast; or leave out --fast",
+        )
 
 
 def _place(
@@ -286,6 +309,8 @@ def _verify_assets(
     assert judged.manifest is not None
     mirror = mirrors.mirror_of(location, judged.manifest.digest)
     if mirror is not None:
+        if options.fast:
+            raise ConfigError("--fast cannot ask a mirror, which names its objects by their digests")
         return _verify_mirror(judged, name, mirror, options)
     if location.is_local:
         try:
@@ -300,6 +325,8 @@ def _verify_assets(
         reader = open_reader(location, name=name, marketplace=judged.marketplace)
     except StorageError as error:
         return judged.report(name, findings_of(error), _none_checked(judged.manifest))
+    if options.fast:
+        return _ask(judged, name, reader, options)
     extra: tuple[Finding, ...] = ()
     if options.full and location.is_bucket:
         extra = _beside(judged.manifest, reader, allow)
@@ -340,6 +367,21 @@ def _verify_mirror(judged: Judged, name: str | None, mirror: Location, options: 
         for one in result.findings
     )
     return judged.report(name, tuple(findings), result.summary)
+
+
+def _ask(judged: Judged, name: str | None, reader: Reader, options: _Options) -> Report:
+    """What the bucket says it holds, without reading it."""
+    from databom.storage.s3 import S3Reader
+
+    manifest = judged.manifest
+    assert manifest is not None
+    assert isinstance(reader, S3Reader)
+    options.progress.start(name or manifest.release, assets=len(manifest.assets), size=None)
+    try:
+        result = check_statement(manifest, reader, progress=options.progress.update)
+    finally:
+        options.progress.stop()
+    return judged.report(name, result.findings, result.summary)
 
 
 def _beside(manifest: Manifest, reader: Reader, allow: frozenset[str]) -> tuple[Finding, ...]:
