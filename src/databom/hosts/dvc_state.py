@@ -9,7 +9,6 @@ users (DVC's own default on Linux is a shared folder), and every failure only co
 
 from __future__ import annotations
 
-import configparser
 import logging
 import os
 from contextlib import contextmanager
@@ -45,6 +44,8 @@ def cache_root(project_root: Path) -> Path | None:
     root = dvc_root(project_root)
     if root is None:
         return None
+    import configparser
+
     config = configparser.ConfigParser(interpolation=None, strict=False, allow_no_value=True)
     for name in ("config", "config.local"):
         try:

@@ -7,9 +7,7 @@ names the nearest valid one, because a policy with a typo is a policy that does 
 
 from __future__ import annotations
 
-import difflib
 import json
-import tomllib
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -122,6 +120,8 @@ def parse_config(raw: bytes, *, where: str = FILE) -> Config:
     """
     if len(raw) > MAX_CONFIG_BYTES:
         raise ConfigError(f"{where} is larger than {MAX_CONFIG_BYTES:,} bytes")
+    import tomllib
+
     try:
         document = tomllib.loads(raw.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -174,6 +174,8 @@ def _check(name: str, value: object, spec: _Key, where: str) -> None:
 
 
 def _nearest(word: str, valid: Any) -> str:
+    import difflib
+
     close = difflib.get_close_matches(word, list(valid), n=1, cutoff=0.5)
     return f"; did you mean '{close[0]}'?" if close else f"; valid are {', '.join(valid)}"
 

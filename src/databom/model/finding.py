@@ -10,7 +10,6 @@ says "could not answer" (`*.unanswered`, `storage.*`) makes it `unanswered` (exi
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -281,6 +280,8 @@ _COLORS = {"pass": "#1a7f37", "fail": "#cf222e", "unanswered": "#9a6700"}
 
 def _html(reports: Sequence[Report]) -> str:
     """Self-contained tables for a notebook; every text is escaped, since subjects come from documents."""
+    import html
+
     blocks = []
     for report in reports:
         verdict = report.verdict.value

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from databom.errors import InputError, Problem
-from databom.model import croissant, digest, members, paths, strictjson, times, wording
+from databom.model import digest, members, paths, strictjson, times
 from databom.model.claims import (
     UNSEEN,
     Amount,
@@ -128,9 +128,12 @@ def read_manifest(raw: bytes) -> Manifest:
     """
     shapes = strictjson.shapes(raw, prefix="manifest", max_string=MAX_STRING_CHARS, floats=False)
     foreign = shapes is None or any("@context" in names for names in shapes)
-    if foreign and croissant.is_croissant(document := _strict_value(raw)):
-        translation = croissant.translate(document)
-        return assemble(raw, translation.claims, form="croissant", told=translation.told)
+    if foreign:
+        from databom.model import croissant
+
+        if croissant.is_croissant(document := _strict_value(raw)):
+            translation = croissant.translate(document)
+            return assemble(raw, translation.claims, form="croissant", told=translation.told)
     try:
         head, assets = _decode(raw)
         _check_head(head)
@@ -158,6 +161,8 @@ def assemble(
         _check_assets(assets)
         return _manifest(raw, head, assets, form=form)
     except (msgspec.MsgspecError, _Refused):
+        from databom.model import wording
+
         problems = wording.explain(claims, _is_good_asset)
     except InputError as error:
         problems = list(error.problems)
@@ -274,6 +279,8 @@ def _limit(what: str, expected: str, found: str) -> InputError:
 
 
 def _refusal(raw: bytes, reason: Exception) -> InputError:
+    from databom.model import wording
+
     problems = wording.explain(_strict_value(raw), _is_good_asset)
     # The fast reader and the schema agree, a property test says. Should they ever not, the answer is still
     # no.

@@ -11,8 +11,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import secrets
-import socket
 import stat
 import time
 from typing import TYPE_CHECKING
@@ -193,6 +191,8 @@ def _beside(path: Path, data: bytes, mode: int) -> Iterator[Path]:
         StorageError: any `OSError`, also of the block.
     """
     shown = os.fspath(path)
+    import secrets
+
     temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.tmp")
     try:
         make_directories(path.parent)
@@ -342,6 +342,8 @@ def _lock(descriptor: int, shown: str, waiting: Callable[[str], None] | None, pa
                     hint="wait for it to end, or end it, then run the same command again",
                 )
             time.sleep(_POLL_SECONDS)
+        import socket
+
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
     except OSError as error:

@@ -7,7 +7,6 @@ for a drip (`Pace`), and one function is the only place that tries again (`with_
 
 from __future__ import annotations
 
-import random
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -79,6 +78,12 @@ class Pace:
 _SPENT: Final = "_databom_retries_spent"
 
 
+def _jitter() -> float:
+    import random
+
+    return random.random()  # noqa: S311  # spreads load, keeps no secret
+
+
 def with_retries(
     call: Callable[[], T],
     *,
@@ -87,7 +92,7 @@ def with_retries(
     pause: float = PATIENCE.pause,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
-    jitter: Callable[[], float] = random.random,
+    jitter: Callable[[], float] = _jitter,
 ) -> T:
     """Call `call` until it succeeds, fails for good, or the patience is spent.
 

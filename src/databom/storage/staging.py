@@ -20,7 +20,6 @@ import contextlib
 import errno
 import os
 import re
-import secrets
 from threading import Lock
 from typing import TYPE_CHECKING, Self
 
@@ -194,6 +193,8 @@ class Staging:
         """
         with self._lock:
             partial = self._partial()
+        import secrets
+
         name = f"{secrets.token_hex(16)}.part"
         shown = f"{self.shown}/{PARTIAL}/{name}"
         try:

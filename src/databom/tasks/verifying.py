@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Executor
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from databom.checks.integrity import (
     check_integrity,
@@ -28,14 +28,15 @@ from databom.storage.reader import Reader, open_reader
 from databom.storage.tree import LocalTree
 from databom.tasks import mirrors
 from databom.tasks.believing import Believed, load_trust
-from databom.tasks.bundles import beside, judge_bundle
-from databom.tasks.comparing import compare
 from databom.tasks.judging import Judged, judge, judge_pin, remember
 from databom.tasks.progress import Progress, Silent
 from databom.tasks.project import Project, typed
 from databom.tasks.receiving import ENVELOPE_SUFFIX, TIMESTAMPS_SUFFIX, receive
 from databom.tasks.recognising import Recogniser
 from databom.tasks.rootfile import is_named
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 _READ = frozenset({"integrity.mismatch", "integrity.size"})
 """What is found by reading an asset."""
@@ -159,6 +160,8 @@ def check(
     place = Project.load(project)
     compared = None
     if base is not None:
+        from databom.tasks.comparing import compare
+
         compared = compare(place, base, trust_digest=trust_digest, policy_digest=policy_digest, now=now)
     answer = verify(
         trust=trust,
@@ -279,6 +282,8 @@ def _verify_manifest(place: Project | None, target: str, believed: Believed, opt
     config = place.config if place else None
     try:
         if options.oms:
+            from databom.tasks.bundles import judge_bundle
+
             judged = judge_bundle(location, believed, config=config, now=options.now)
         else:
             judged = judge(receive(location), believed, config=config, now=options.now)
@@ -288,14 +293,20 @@ def _verify_manifest(place: Project | None, target: str, believed: Believed, opt
     if not judged.is_believed:
         return judged.report(None)
     assets = parse_location(typed(options.root)) if options.root else location.parent
-    own = beside(location, assets) if options.oms else _documents(location, assets)
+    own = _beside_it(location, assets) if options.oms else _documents(location, assets)
     return _verify_assets(judged, None, assets, options, allow=own)
+
+
+def _beside_it(document: Location, root: Location) -> frozenset[str]:
+    from databom.tasks.bundles import beside
+
+    return beside(document, root)
 
 
 def _documents(manifest: Location, root: Location) -> frozenset[str]:
     """The manifest and its signatures, where they lie below the assets' root: they are not unlisted."""
     suffixes = ("", ENVELOPE_SUFFIX, TIMESTAMPS_SUFFIX)
-    return frozenset(path + suffix for path in beside(manifest, root) for suffix in suffixes)
+    return frozenset(path + suffix for path in _beside_it(manifest, root) for suffix in suffixes)
 
 
 def _verify_assets(
