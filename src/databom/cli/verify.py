@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from databom.cli.options import Common, common
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 _full = click.option(
     "--full",
@@ -15,6 +20,11 @@ _full = click.option(
 )
 _leases = click.option(
     "--leases", is_flag=True, help="Hash every file, and refuse those that somebody has open for writing."
+)
+_executor = click.option(
+    "--executor",
+    metavar="URL",
+    help="Hash every file on dask://HOST:PORT, dask+tls://HOST:PORT, processes:N or threads:N.",
 )
 
 
@@ -25,6 +35,7 @@ _leases = click.option(
 @click.option("--trust-digest", metavar="sha256:HEX", help="The digest the trust root must have.")
 @_full
 @_leases
+@_executor
 @click.option("--mirror", is_flag=True, help="Read from the mirror that databom.lock knows.")
 @click.option("--fast", is_flag=True, help="Read no byte: compare what the bucket recorded. Never a pass.")
 @click.option("--oms", is_flag=True, help="Each argument is an OpenSSF Model Signing bundle, not a manifest.")
@@ -37,6 +48,7 @@ def verify(
     trust_digest: str | None,
     full: bool,
     leases: bool,
+    executor: str | None,
     mirror: bool,
     fast: bool,
     oms: bool,
@@ -48,19 +60,21 @@ def verify(
     """
     from databom.tasks.verifying import verify as task
 
-    report = task(
-        *targets,
-        root=root,
-        trust=trust,
-        trust_digest=trust_digest,
-        full=full,
-        leases=leases,
-        mirror=mirror,
-        fast=fast,
-        oms=oms,
-        project=options.project,
-        progress=options.bars(),
-    )
+    with _at(executor) as workers:
+        report = task(
+            *targets,
+            root=root,
+            trust=trust,
+            trust_digest=trust_digest,
+            full=full,
+            leases=leases,
+            executor=workers,
+            mirror=mirror,
+            fast=fast,
+            oms=oms,
+            project=options.project,
+            progress=options.bars(),
+        )
     options.answer(report)
 
 
@@ -79,6 +93,7 @@ def verify(
 @click.option("--policy-digest", metavar="sha256:HEX", help="With --base: approves a weaker policy.")
 @_full
 @_leases
+@_executor
 @common
 def check(
     options: Common,
@@ -88,6 +103,7 @@ def check(
     policy_digest: str | None,
     full: bool,
     leases: bool,
+    executor: str | None,
 ) -> None:
     """Run every check of the policy over every pin: for CI. No pins is exit 2.
 
@@ -96,17 +112,27 @@ def check(
     """
     from databom.tasks.verifying import check as task
 
-    answer = task(
-        base=base,
-        trust=trust,
-        trust_digest=trust_digest,
-        policy_digest=policy_digest,
-        full=full,
-        leases=leases,
-        project=options.project,
-        progress=options.bars(),
-    )
+    with _at(executor) as workers:
+        answer = task(
+            base=base,
+            trust=trust,
+            trust_digest=trust_digest,
+            policy_digest=policy_digest,
+            full=full,
+            leases=leases,
+            project=options.project,
+            executor=workers,
+            progress=options.bars(),
+        )
     options.answer(answer)
+
+
+def _at(url: str | None) -> AbstractContextManager[Executor | None]:
+    if url is None:
+        return nullcontext()
+    from databom.tasks.executors import executor_at
+
+    return executor_at(url)
 
 
 class _BeforeTheDash(click.Command):

@@ -77,7 +77,8 @@ def verify(
             bucket for objects that the manifest does not name (a warning).
         leases: keep writers away from each local file while it is hashed, and refuse one that somebody has open for
             writing; implies that every file is hashed.
-        executor: where the hashing runs; by default threads of this process.
+        executor: where the hashing runs: any `concurrent.futures.Executor`, also `client.get_executor()` of Dask;
+            by default this machine's cores. Implies that every file is hashed.
         oms: the targets are OpenSSF Model Signing bundles (paths or URLs), not manifests.
         mirror: read the assets, and the documents, from the mirror that the lock knows for each pin. A manifest in a
             mirror needs no word: its assets are found by their digests.
@@ -107,6 +108,10 @@ def verify(
         _require_buckets(names, root, full or leases)
     place = _place(names, project, trust, oms)
     believed = load_trust(place, Path(trust) if trust else None, trust_digest)
+    if executor is not None:
+        from databom.tasks.executors import adapted
+
+        executor = adapted(executor)
     options = _Options(root, full, leases, executor, now, progress or Silent(), oms, mirror, fast)
     if place is not None and not names:
         return Reports(tuple(_verify_pin(place, name, believed, options) for name in place.names(())))
@@ -144,7 +149,8 @@ def check(
         full: as for `verify`.
         leases: as for `verify`.
         project: the project's folder; by default the one around the working directory.
-        executor: where the hashing runs; by default threads of this process.
+        executor: where the hashing runs: any `concurrent.futures.Executor`, also `client.get_executor()` of Dask;
+            by default this machine's cores.
         now: the time to judge by.
         progress: told how far it is.
 
@@ -441,7 +447,8 @@ def _hash(
 
 
 def _cache(reader: Reader, options: _Options) -> HashCache | None:
-    if options.full or not isinstance(reader, LocalTree):
+    # Another machine's device and inode numbers mean nothing here.
+    if options.full or options.executor is not None or not isinstance(reader, LocalTree):
         return None
     return HashCache(reader.root)
 
