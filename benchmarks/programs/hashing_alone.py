@@ -1,0 +1,12 @@
+"""databom's engine alone: a manifest that is believed unseen, and its folder."""
+
+import sys
+from pathlib import Path
+
+from databom.checks.integrity import check_integrity
+from databom.model.manifest import read_manifest
+from databom.storage.tree import LocalTree
+
+manifest, data = map(Path, sys.argv[1:])
+answer = check_integrity(read_manifest(manifest.read_bytes()), LocalTree(data))
+sys.exit(bool(answer.findings))

@@ -1,0 +1,53 @@
+"""Reading a release from S3 with what people use in Python. Arguments: SUMS, bucket, prefix, then how."""
+
+import hashlib
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+sums, bucket, prefix, how = sys.argv[1:]
+with open(sums) as file:
+    wanted = {line[66:-1]: line[:64] for line in file}
+endpoint = os.environ["AWS_ENDPOINT_URL_S3"]
+
+
+def s3fs_with(how: str) -> dict[str, str]:
+    import s3fs
+
+    fs = s3fs.S3FileSystem(endpoint_url=endpoint, use_listings_cache=False)
+    keys = {f"{bucket}/{prefix}/{path}": path for path in wanted}
+    if how == "s3fs.cat, all at once":
+        return {keys[key]: hashlib.sha256(data).hexdigest() for key, data in fs.cat(list(keys)).items()}
+
+    def one(key: str) -> str:
+        if how.startswith("s3fs.cat_file"):
+            return hashlib.sha256(fs.cat_file(key)).hexdigest()
+        digest = hashlib.sha256()
+        with fs.open(key, "rb", cache_type="none") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+        return digest.hexdigest()
+
+    with ThreadPoolExecutor(16 if how.endswith("16 threads") else 1) as pool:
+        return dict(zip(keys.values(), pool.map(one, keys), strict=True))
+
+
+def naive() -> dict[str, str]:
+    import boto3
+    import requests
+
+    client = boto3.client("s3", endpoint_url=endpoint)
+    found = {}
+    for path in wanted:
+        url = client.generate_presigned_url(
+            "get_object", Params={"Bucket": bucket, "Key": f"{prefix}/{path}"}
+        )
+        digest = hashlib.sha256()
+        with requests.get(url, stream=True, timeout=60) as answer:
+            for chunk in answer.iter_content(8192):
+                digest.update(chunk)
+        found[path] = digest.hexdigest()
+    return found
+
+
+sys.exit(int((naive() if how == "naive requests" else s3fs_with(how)) != wanted))
