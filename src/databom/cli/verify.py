@@ -110,7 +110,7 @@ def check(
     With --base a branch cannot quietly change who is believed: another trust root, a weaker policy, a pin that
     went back and forgotten history block, although everything verifies.
     """
-    from databom.tasks.verifying import check as task
+    from databom.tasks.checking import check as task
 
     with _at(executor) as workers:
         answer = task(

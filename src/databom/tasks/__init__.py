@@ -25,7 +25,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "Project": "databom.tasks.project",
         "add": "databom.tasks.adding",
         "bom": "databom.tasks.writing_bom",
-        "check": "databom.tasks.verifying",
+        "check": "databom.tasks.checking",
         "doctor": "databom.tasks.examining",
         "gate": "databom.tasks.gating",
         "init": "databom.tasks.initializing",
