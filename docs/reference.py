@@ -47,6 +47,49 @@ A time is RFC 3339 with `Z`. Money is a decimal number in a string. Strings that
 or invisible characters.
 """
 
+SHARDS = """\
+## Shards
+
+A manifest lists its assets by `assets`, or in shards by `asset_index`, never by both. The shards together are the list:
+`assetCount`, `totalBytes` and `dirHash1` of the signed statement are over all of them, and no two paths may collide
+wherever they are listed. Shards may come in any order; a list that was sorted by path before it was cut is checked
+fastest. A shard's bytes are held against `sha256` and `size` before anything parses them, and only once the manifest's
+signature holds.
+
+**NDJSON** (`application/x-ndjson`):
+
+```text
+shard = 1*( asset LF )         LF is 0x0A
+asset                          an asset object as in `assets`, strict JSON (UTF-8), without a line feed in it
+```
+
+- One object a line and nothing else: no space around it, no empty line, no carriage return, no byte order mark.
+- The last line ends in a line feed. The number of lines is `count`.
+- What is refused in a manifest is refused here: repeated members, fractions, unsafe paths, and so on. Unknown members
+  are kept and reported. A finding names the place as `<uri>:<line>/<member>`.
+- Nothing is decompressed.
+
+**Parquet** (`application/vnd.apache.parquet`; `pip install 'databom[parquet]'` reads it):
+
+| column | type | |
+|---|---|---|
+| `path`, `sha256` | string | required, no nulls |
+| `size` | an integer | |
+| `media_type`, `license`, `creator_id`, `consent` | string | |
+| `flags` | list of strings | |
+| `redacted_from` | struct with `sha256`, a string | |
+
+- One row an asset; the number of rows is `count`. A null is an absent member. Other columns of these types are kept and
+  reported, like unknown members; columns of other types (floats, binary, nested structs) are refused.
+- Any compression pyarrow reads. Decompressed, as NDJSON, a shard has at most 256 MiB, like every other.
+
+| limit | |
+|---|---|
+| shards in an index | 10,000 |
+| bytes of a shard | 268,435,456 |
+| assets in a shard | 1,000,000 |
+"""
+
 MEANINGS = {
     "manifest.manifest_version": "the version of this format; absent means 1",
     "manifest.dataset_id": "the dataset's id at the marketplace",
@@ -63,8 +106,8 @@ MEANINGS = {
     "manifest.provenance": "where the data comes from; recorded",
     "manifest.classification": "how sensitive it is; recorded",
     "manifest.data-risk-reducing": "what was redacted, and how; recorded",
-    "manifest.assets": "every file of the release, and nothing else",
-    "manifest.asset_index": "reserved",
+    "manifest.assets": "every file of the release, and nothing else; required unless there is an `asset_index`",
+    "manifest.asset_index": "instead of `assets`: the [shards](#shards) that list every file of a large release",
     "manifest.signature": "the embedded signature; empty means that there is none",
     "hash.sha256": "other bytes, by their SHA-256",
     "asset.path": "where the file is, below the release's root",
@@ -76,6 +119,12 @@ MEANINGS = {
     "asset.consent": "which of `consents` covers it; recorded",
     "asset.flags": "recorded",
     "asset.redacted_from": "the file it was made from by redaction, by digest; recorded",
+    "shard.uri": "where the shard is: a path below the manifest's own directory, by the rules for assets' paths; "
+    "or an `https://`, `s3://` or `r2://` location without a query. Nothing else is accepted from a document",
+    "shard.sha256": "of all its bytes",
+    "shard.size": "its length in bytes",
+    "shard.count": "how many assets it lists",
+    "shard.media_type": "its form; it is never guessed",
     "license.type": "the marketplace's own word, as commercial",
     "license.spdx": "the license; without it a release is refused (`license.missing`)",
     "license.revocable": "whether it can be taken back; recorded",
@@ -144,6 +193,7 @@ def manifest_page() -> str:
     for name, part in schema["$defs"].items():
         if "properties" in part:
             parts.append(_members(f"`{name}`", name, part, schema["$defs"]))
+    parts.append(SHARDS)
     return "\n".join(parts)
 
 

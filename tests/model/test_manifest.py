@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from databom.errors import InputError, Problem
+from databom.model import assets as listing
 from databom.model import manifest as reading
 from databom.model.claims import MAX_EXPRESSION_CHARS, MAX_ID_CHARS, MAX_URI_CHARS
 from databom.model.manifest import Manifest, read_manifest
@@ -268,7 +269,6 @@ SPDX = "an SPDX license expression: 1 to 1,000 characters, none of them control 
 URI = "a string of 1 to 4,096 characters, none of them control or invisible characters"
 SIGNATURE = 'a compact detached JWS in a string (RFC 7515 appendix F), or empty: "", null, {} or []'
 FORMAT = '"1", the version of this format that this release of databom reads'
-REFERENCE = "absent: assets by reference are not read by this version"
 MODEL = "one-time, subscription, per-use, royalty or free"
 UNSEEN = [
     "a\x00b",
@@ -301,7 +301,6 @@ WRONG: list[tuple[str, str, list[Any]]] = [
     ("/issued_at", INSTANT, [None, 1, {}, *TIMES, *MORE_TIMES]),
     ("/expires_at", INSTANT, [None, 1, *TIMES, *MORE_TIMES]),
     ("/manifest_version", FORMAT, [None, "", "0", "2", "1.0 ", "1.1", 0, 2, True, ["1"], {}]),
-    ("/asset_index", REFERENCE, [None, [], {}, "x", [{"uri": "x"}]]),
     ("/signature", SIGNATURE, [0, 1, False, True, ["x"], [None], {"x": 1}]),
     ("/provenance", "an object (OASIS Data Provenance Metadata)", [None, "x", []]),
     ("/classification", "a list", [None, "x", {}]),
@@ -390,7 +389,7 @@ WRONG: list[tuple[str, str, list[Any]]] = [
     ("/assets/0/redacted_from/sha256", HEX, [None, 1, "", CAT.upper(), CAT + "\n"]),
 ]
 NEEDED = re.compile(
-    "/(dataset_id|version|license|assets|asset_index|supersedes/sha256|payment/model|payment/amount/[a-z]+)"
+    "/(dataset_id|version|license|assets|supersedes/sha256|payment/model|payment/amount/[a-z]+)"
     "|/payment/allocation/0/[a-z_]+|/assets/0/(path|sha256|redacted_from/sha256)|.*/[0-9]+"
 )
 CASES = [
@@ -544,7 +543,6 @@ def test_paths_are_refused_by_pointer() -> None:
 def test_all_problems_are_named_at_once_and_at_most_a_hundred() -> None:
     document = copy.deepcopy(EXAMPLE)
     document["version"] = ""
-    document["asset_index"] = []
     document["assets"] = [
         {"path": "a", "sha256": "x"},
         {"path": "b"},
@@ -554,7 +552,6 @@ def test_all_problems_are_named_at_once_and_at_most_a_hundred() -> None:
     ]
     assert [(p.code, p.subject) for p in problems(document)] == [
         ("manifest.schema", "/version"),
-        ("manifest.schema", "/asset_index"),
         ("manifest.schema", "/assets/0/sha256"),
         ("manifest.schema", "/assets/1/sha256"),
         ("manifest.schema", "/assets/2/size"),
@@ -567,7 +564,7 @@ def test_all_problems_are_named_at_once_and_at_most_a_hundred() -> None:
 
 
 def test_too_many_assets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "MAX_ASSETS", 1)
+    monkeypatch.setattr(listing, "MAX_ASSETS", 1)
     assert problems(EXAMPLE) == (
         Problem(
             code="manifest.limit",

@@ -93,6 +93,28 @@ FULL: dict[str, Any] = {
 }
 
 
+# Every member there is, of a large release: its assets are listed in shards.
+INDEXED: dict[str, Any] = {
+    **{name: value for name, value in FULL.items() if name != "assets"},
+    "asset_index": [
+        {
+            "uri": "shards/a.ndjson",
+            "sha256": CAT,
+            "size": 7,
+            "count": 2,
+            "media_type": "application/x-ndjson",
+        },
+        {
+            "uri": "https://data.example/b.parquet",
+            "sha256": DOG,
+            "size": 9,
+            "count": 1,
+            "media_type": "application/vnd.apache.parquet",
+        },
+    ],
+}
+
+
 def dump(value: object) -> bytes:
     return json.dumps(value).encode()
 

@@ -286,7 +286,7 @@ def _properties(entry: BomEntry, homeless: list[dict[str, str]], creators: int) 
     rows: list[tuple[str, str | None]] = [
         ("databom:manifest:id", manifest.release),
         ("databom:tree", manifest.tree),
-        ("databom:assets", str(len(manifest.assets))),
+        ("databom:assets", str(manifest.asset_count)),
         ("databom:bytes", None if manifest.total_bytes is None else str(manifest.total_bytes)),
         *(("databom:keyid", keyid) for keyid in pin.keyids),
         ("databom:use", entry.use),

@@ -3,6 +3,8 @@
 | file | question |
 |---|---|
 | `integrity` | are the bytes those of the manifest, and is there nothing else in the tree? |
+| `streaming` | the same, of more assets than should be held at once |
+| `assembling` | are the shards of a large release together a release? |
 | `release` | is this the release that was asked for, and still the newest truth about it? |
 | `statement` | what does the store itself say it holds (no byte is read, never a pass)? |
 | `completeness` | does the manifest say all it should? |

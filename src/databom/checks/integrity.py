@@ -16,6 +16,7 @@ from heapq import nsmallest
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING
 
+from databom.checks.bounding import MOST_LISTED
 from databom.checks.engine import NOT_TRIED, Progress, measure_all, survey
 from databom.checks.measuring import measure, problem_of, shown_path
 from databom.checks.outcome import Outcome
@@ -48,9 +49,6 @@ __all__ = [
     "remembering",
 ]
 
-MOST_LISTED = 100
-"""Findings of a kind that are written out where somebody else chooses their number; one counts the rest."""
-
 _AGAIN = (
     "fetch it again (databom sync NAME --refetch); "
     "if it still differs, ask the publisher for a new signed release"
@@ -64,6 +62,10 @@ class Integrity:
     findings: tuple[Finding, ...]
     summary: Summary
     outcomes: tuple[Outcome, ...] = ()
+    linked: tuple[Outcome, ...] = ()
+    """Files that have names which DVC's cache did not give them, in path order."""
+    gave_up: bool = False
+    """Whether the rest was not tried because the store had stopped answering."""
 
 
 def check_integrity(
@@ -153,6 +155,7 @@ class _Tally:
         self._problems: list[tuple[str, Problem]] = []
         self._linked: list[Outcome] = []
         self._unchecked = self._failed = self._checked_unread = 0
+        self._gave_up = False
         self.bytes = self.hashed = self.unchanged = 0
 
     def add(self, outcome: Outcome) -> None:
@@ -171,6 +174,7 @@ class _Tally:
             self._checked_unread += 1
         else:
             self._unchecked += 1
+            self._gave_up = self._gave_up or outcome.error.what == NOT_TRIED
         if outcome.foreign_links and outcome.stat is not None:
             self._linked.append(outcome)
 
@@ -184,7 +188,8 @@ class _Tally:
             )
         self._problems.sort(key=itemgetter(0))  # the order of reading shows nowhere
         findings = [Finding.of(problem) for _, problem in self._problems]
-        findings += _foreign_links(sorted(self._linked))
+        linked = sorted(self._linked)
+        findings += foreign_links(linked)
         if not total:
             findings.append(Finding.of(Problem("integrity.missing", None, "the manifest lists no assets")))
         summary = Summary(
@@ -195,7 +200,8 @@ class _Tally:
             hashed=self.hashed,
             unchanged=self.unchanged,
         )
-        return Integrity(_unanswered_together(findings, total, self._where), summary)
+        told = _unanswered_together(findings, total, self._where)
+        return Integrity(told, summary, linked=tuple(linked), gave_up=self._gave_up)
 
 
 def compare(asset: Asset, got: Outcome | Measured, where: str = "") -> Problem | None:
@@ -252,7 +258,7 @@ def _root_trouble(reader: Reader) -> Problem | None:
     return None
 
 
-def _foreign_links(linked: Sequence[Outcome]) -> Iterator[Finding]:
+def foreign_links(linked: Sequence[Outcome]) -> Iterator[Finding]:
     """A warning for each file that has names nobody accounts for: whoever holds one can change the file."""
     inside = Counter((outcome.stat.dev, outcome.stat.ino) for outcome in linked if outcome.stat is not None)
     for outcome in linked:
@@ -328,6 +334,11 @@ def check_unlisted(
         first = nsmallest(MOST_LISTED, extra())
     except MissingError:
         return []
+    return unlisted_findings(first, total)
+
+
+def unlisted_findings(first: Sequence[tuple[str, Kind]], total: int) -> list[Finding]:
+    """The findings for `total` entries that are not listed, of which `first` are written out."""
     findings = [_unlisted(path, kind) for path, kind in first]
     if total > len(first):
         what = f"{total - len(first):,} more entries are not in the manifest"

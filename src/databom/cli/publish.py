@@ -30,6 +30,15 @@ from databom.cli.options import Common, common, write
     "--embed", is_flag=True, help="A JWS in `signature` instead of the detached manifest.json.dsse."
 )
 @click.option(
+    "--shard",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="List the assets N at a time in shards beside the manifest: for large releases.",
+)
+@click.option(
+    "--shard-format", type=click.Choice(["ndjson", "parquet"]), default="ndjson", help="Of --shard."
+)
+@click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Default: DIR/manifest.json."
 )
 @click.option("--template", is_flag=True, help="Print a manifest to fill in, and stop.")
@@ -49,6 +58,8 @@ def publish(
     filled: Path | None,
     key: Path | None,
     embed: bool,
+    shard: int | None,
+    shard_format: str,
     output: Path | None,
     template: bool,
 ) -> None:
@@ -79,6 +90,8 @@ def publish(
         fields=fields,
         filled=filled,
         embed=embed,
+        shard=shard,
+        shard_format=shard_format,
         output=output,
         progress=options.bars(),
     )

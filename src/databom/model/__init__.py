@@ -5,6 +5,9 @@
 | `strictjson` | JSON (RFC 8259) with one meaning: no repeated keys, no huge numbers, bounded |
 | `doubts` | where a refused JSON document is wrong |
 | `manifest` | the document that describes a release: `read_manifest(raw) -> Manifest` |
+| `assets` | lists of assets, and long ones that are decoded while somebody looks at them |
+| `shards` | lists of assets in files of their own, as NDJSON or Parquet: `read_shard(raw, shard)` |
+| `parquet` | Parquet's rows as lines of JSON |
 | `croissant` | Croissant 1.0 and 1.1 read as a manifest |
 | `jsonld` | which of a JSON-LD document's members stand for which name |
 | `licenses` | licenses stated by URL or name, as SPDX expressions |
@@ -30,6 +33,7 @@ A document that is not what it claims is refused with `databom.errors.InputError
 whatever the bytes. Every refusal names the place as a JSON pointer (RFC 6901), what was expected and what was
 found.
 
-This room imports `databom.errors`, the standard library and msgspec; jsonschema only to word a refusal. It
-does not promise that anyone signed what it reads: that is `databom.trust`. Reading is not believing.
+This room imports `databom.errors`, the standard library and msgspec; jsonschema only to word a refusal,
+pyarrow only for Parquet shards. It does not promise that anyone signed what it reads: that is
+`databom.trust`. Reading is not believing.
 """

@@ -19,6 +19,12 @@ MAX_ID_CHARS = 200
 MAX_EXPRESSION_CHARS = 1_000
 """An SPDX expression; an MLflow tag must hold it whole."""
 MAX_URI_CHARS = 4_096
+MAX_SHARDS = 10_000
+"""Shards of one release."""
+MAX_SHARD_BYTES = 256 * 1024 * 1024
+"""Bytes of one shard."""
+MAX_SHARD_ASSETS = 1_000_000
+"""Assets in one shard; what one takes in memory follows from it."""
 
 # C0 and C1 controls, bidi marks and overrides, zero-width, invisible and line-separating characters, tags and
 # variation selectors (which can smuggle text). A lookahead, because `^[^…]*$` lets a trailing line feed
@@ -71,6 +77,19 @@ class Asset(msgspec.Struct, frozen=True, gc=False):
     consent: Line | None = None
     flags: tuple[Line, ...] = ()
     redacted_from: Hash | None = None
+
+
+ShardType = Literal["application/x-ndjson", "application/vnd.apache.parquet"]
+
+
+class Shard(msgspec.Struct, frozen=True):
+    """A list of assets in a file of its own: where it is, its bytes by SHA-256 and size, and how many it lists."""
+
+    uri: Uri
+    sha256: Hex
+    size: Annotated[int, msgspec.Meta(ge=1, le=MAX_SHARD_BYTES)]
+    count: Annotated[int, msgspec.Meta(ge=1, le=MAX_SHARD_ASSETS)]
+    media_type: ShardType
 
 
 class LicenseText(msgspec.Struct, frozen=True):
@@ -148,7 +167,7 @@ class Head(msgspec.Struct, frozen=True):
     dataset_id: DatasetId
     version: Version
     license: License
-    assets: msgspec.Raw
+    assets: msgspec.Raw = msgspec.Raw(b"")
     manifest_version: int | str | None = None
     creator_id: Text | None = None
     marketplace_id: Text | None = None
@@ -161,5 +180,5 @@ class Head(msgspec.Struct, frozen=True):
     provenance: dict[str, Any] | None = None
     classification: tuple[str | dict[str, Any], ...] = ()
     risk_reducing: tuple[str | dict[str, Any], ...] = msgspec.field(default=(), name="data-risk-reducing")
-    asset_index: Any = None
+    asset_index: Annotated[tuple[Shard, ...], msgspec.Meta(min_length=1, max_length=MAX_SHARDS)] | None = None
     signature: Any = None

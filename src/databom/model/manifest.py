@@ -3,28 +3,30 @@
 `read_manifest` proceeds in this order:
 
 1. strict JSON (`strictjson.check`): one meaning or none;
-2. typed decode by msgspec into the frozen types of `claims`, assets last;
+2. typed decode by msgspec into the frozen types of `claims`, assets last (`assets`);
 3. bulk checks of digests and paths, and of the few rules types cannot say;
 4. a walk for unknown members, which are kept (they are in `raw`, the signature covers them) and listed;
 5. when 2 or 3 refused: the published JSON Schema words every problem (`wording`).
 
 A Croissant document (`croissant`) is read as a manifest, too: translated, then held to the same rules.
 
+A large release lists its assets in shards (`asset_index`, `shards`). Such a manifest comes without its assets and its
+tree digest; `completed` gives it both once they are known.
+
 It does not ask who signed: `databom.trust` does, over `raw`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from operator import attrgetter
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from databom.errors import InputError, Problem
-from databom.model import digest, members, paths, strictjson, times
+from databom.model import digest, members, shards, strictjson, times
+from databom.model.assets import MAX_ASSETS, MAX_STRING_CHARS, Listed, Refused, is_good_asset, read_listed
 from databom.model.claims import (
-    UNSEEN,
     Amount,
     Asset,
     Attribution,
@@ -35,6 +37,7 @@ from databom.model.claims import (
     License,
     LicenseText,
     Payment,
+    Shard,
     Share,
 )
 
@@ -55,6 +58,7 @@ __all__ = [
     "LicenseText",
     "Manifest",
     "Payment",
+    "Shard",
     "Share",
     "assemble",
     "read_manifest",
@@ -62,13 +66,8 @@ __all__ = [
 
 MAX_MANIFEST_BYTES = strictjson.MAX_DOCUMENT_BYTES
 """The largest manifest in bytes: 256 MiB."""
-MAX_ASSETS = 2_000_000
-"""Assets in one manifest; a larger release is split."""
-MAX_STRING_CHARS = 65_536
-"""The longest string anywhere in a manifest, in characters."""
 
 _VERSIONS = (None, "1", "1.0", 1)
-_CHUNK = 8_192
 
 Form = Literal["manifest", "croissant", "oms"]
 """The kind of document that made the claims."""
@@ -79,7 +78,8 @@ class Manifest:
     """One release, as its publisher describes it. Not to be believed before its signature is opened.
 
     `digest` is of the bytes as received, `tree` the `dirHash1` of the assets, both `sha256:<hex>`. `unknown`
-    lists members this version does not know, as JSON pointers.
+    lists members this version does not know, as JSON pointers. Where `index` is not empty and the shards have not been
+    read, there are no `assets` and the `tree` is "", which is no digest and equal to none.
     """
 
     raw: bytes = field(repr=False)
@@ -88,7 +88,7 @@ class Manifest:
     dataset_id: str
     version: str
     license: License
-    assets: tuple[Asset, ...] = field(repr=False)
+    assets: Sequence[Asset] = field(repr=False)
     creator_id: str | None = None
     marketplace_id: str | None = None
     sequence: int | None = None
@@ -102,6 +102,24 @@ class Manifest:
     total_bytes: int | None = None
     unknown: tuple[str, ...] = ()
     form: Form = "manifest"
+    index: tuple[Shard, ...] = field(default=(), repr=False)
+    """The shards that list the assets; empty where the manifest lists them itself."""
+
+    @property
+    def asset_count(self) -> int:
+        """How many assets the release has, by the index where there is one."""
+        return sum(shard.count for shard in self.index) if self.index else len(self.assets)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether its assets are at hand: always, but for an index whose shards have not been read."""
+        return bool(self.tree)
+
+    def completed(self, listed: Listed, unknown: tuple[str, ...] = ()) -> Manifest:
+        """The same manifest with the assets that its shards list; `unknown` are their unknown members."""
+        known = (*self.unknown, *unknown)[: members.MAX_UNKNOWN]
+        assets, tree, total_bytes = listed
+        return replace(self, assets=assets, tree=tree, total_bytes=total_bytes, unknown=known)
 
     @property
     def release(self) -> str:
@@ -135,13 +153,11 @@ def read_manifest(raw: bytes) -> Manifest:
             translation = croissant.translate(document)
             return assemble(raw, translation.claims, form="croissant", told=translation.told)
     try:
-        head, assets = _decode(raw)
-        _check_head(head)
-        _check_assets(assets)
-        unknown = _unknown(members.look(raw, shapes, asset_count=len(assets)))
-    except (msgspec.MsgspecError, _Refused) as error:
+        head, listed = _decode(raw)
+        unknown = members.look(raw, shapes, asset_count=len(listed.assets))
+    except (msgspec.MsgspecError, Refused) as error:
         raise _refusal(raw, error) from None
-    return _manifest(raw, head, assets, unknown=unknown)
+    return _manifest(raw, head, listed, unknown=unknown)
 
 
 def assemble(
@@ -156,14 +172,12 @@ def assemble(
         InputError: as `read_manifest`.
     """
     try:
-        head, assets = _decode(msgspec.json.encode(claims))
-        _check_head(head)
-        _check_assets(assets)
-        return _manifest(raw, head, assets, form=form)
-    except (msgspec.MsgspecError, _Refused):
+        head, listed = _decode(msgspec.json.encode(claims))
+        return _manifest(raw, head, listed, form=form)
+    except (msgspec.MsgspecError, Refused):
         from databom.model import wording
 
-        problems = wording.explain(claims, _is_good_asset)
+        problems = wording.explain(claims, is_good_asset)
     except InputError as error:
         problems = list(error.problems)
     what = "the document does not fit a manifest's schema"
@@ -173,25 +187,19 @@ def assemble(
 def _manifest(
     raw: bytes,
     head: Head,
-    assets: tuple[Asset, ...],
+    listed: Listed,
     *,
     unknown: tuple[str, ...] = (),
     form: Form = "manifest",
 ) -> Manifest:
-    sizes = [asset.size for asset in assets if asset.size is not None]
-    if sum(sizes) > strictjson.MAX_INT:
-        raise _limit(
-            "the sizes add up to too much", f"at most {strictjson.MAX_INT:,} bytes", f"{sum(sizes):,} bytes"
-        )
-    in_order = sorted(assets, key=attrgetter("path"))
     return Manifest(
         raw=raw,
         digest=digest.sha256(raw),
-        tree=digest.tree_digest(((asset.path, asset.sha256) for asset in in_order), is_sorted=True),
+        tree=listed.tree,
         dataset_id=head.dataset_id,
         version=head.version,
         license=head.license,
-        assets=assets,
+        assets=listed.assets,
         creator_id=head.creator_id,
         marketplace_id=head.marketplace_id,
         sequence=head.sequence,
@@ -202,14 +210,11 @@ def _manifest(
         consents=head.consents,
         classification=head.classification,
         signature=head.signature or None,
-        total_bytes=sum(sizes) if len(sizes) == len(assets) else None,
+        total_bytes=listed.total_bytes,
         unknown=unknown,
         form=form,
+        index=head.asset_index or (),
     )
-
-
-class _Refused(Exception):  # noqa: N818  # never escapes this module
-    """A rule that types cannot say does not hold; `_refusal` finds the words."""
 
 
 def _instant(kind: type, value: Any) -> Any:
@@ -220,82 +225,48 @@ def _instant(kind: type, value: Any) -> Any:
 
 
 _HEAD = msgspec.json.Decoder(Head, dec_hook=_instant)
-_TEXTS = tuple(map(attrgetter, ("media_type", "license", "creator_id", "consent")))
-_ASSETS = msgspec.json.Decoder(tuple[Asset, ...])
+_ABSENT = (b"", b"null")
+_LATER = Listed((), "", None)
+"""What is known of assets whose shards have not been read."""
 
 
-def _decode(raw: bytes) -> tuple[Head, tuple[Asset, ...]]:
+def _decode(raw: bytes) -> tuple[Head, Listed]:
     try:
-        head: Head = _HEAD.decode(raw)
-        return head, _ASSETS.decode(head.assets)
+        return _read(_HEAD.decode(raw), is_verbatim=True)
     except msgspec.MsgspecError:
         # A null says absent. Most types take it as it stands; lists do not, and then the manifest is spelled
         # anew, which takes several times the memory.
         if b"null" not in raw:
             raise
-    head = _HEAD.decode(members.without_nulls(raw))
-    return head, _ASSETS.decode(head.assets)
+    return _read(_HEAD.decode(members.without_nulls(raw)), is_verbatim=False)
+
+
+def _read(head: Head, *, is_verbatim: bool) -> tuple[Head, Listed]:
+    _check_head(head)
+    if head.asset_index is None:
+        return head, read_listed(head.assets, is_verbatim=is_verbatim)
+    uris = [shard.uri for shard in head.asset_index]
+    if bytes(memoryview(head.assets)[:5]) not in _ABSENT or any(map(shards.uri_problem, uris)):
+        raise Refused("asset_index")
+    return head, _LATER
 
 
 def _check_head(head: Head) -> None:
     if not (head.signature is None or isinstance(head.signature, str) or head.signature in ({}, [])):
-        raise _Refused("signature")
+        raise Refused("signature")
     if head.manifest_version not in _VERSIONS:
-        raise _Refused("manifest_version")
-
-
-def _check_assets(assets: tuple[Asset, ...]) -> None:
-    if len(assets) > MAX_ASSETS:
-        raise _limit("the manifest lists too many assets", f"at most {MAX_ASSETS:,}", f"{len(assets):,}")
-    if not assets:
-        raise _Refused("assets")
-    for start in range(0, len(assets), _CHUNK):
-        _check_texts(assets[start : start + _CHUNK])
-    if paths.check_paths([asset.path for asset in assets]):
-        raise _Refused("paths")
-
-
-def _unknown(found: members.Found) -> tuple[str, ...]:
-    if "asset_index" in found.names:
-        raise _Refused("asset_index")
-    return found.unknown
-
-
-def _check_texts(assets: Sequence[Asset]) -> None:
-    hexes = [asset.sha256 for asset in assets]
-    # bytes.fromhex would take upper case and spaces, `$` in a pattern a trailing line feed.
-    if set(map(len, hexes)) != {64} or "".join(hexes).encode().translate(None, b"0123456789abcdef"):
-        raise _Refused("sha256")
-    texts: set[str | None] = set().union(*[asset.flags for asset in assets if asset.flags])
-    for get in _TEXTS:
-        texts.update(map(get, assets))
-    if UNSEEN.search("".join(filter(None, texts))):
-        raise _Refused("a control or invisible character")
-
-
-def _limit(what: str, expected: str, found: str) -> InputError:
-    do = "ask the publisher to split the release"
-    return InputError(Problem("manifest.limit", "/assets", what, expected=expected, found=found, do=do))
+        raise Refused("manifest_version")
 
 
 def _refusal(raw: bytes, reason: Exception) -> InputError:
     from databom.model import wording
 
-    problems = wording.explain(_strict_value(raw), _is_good_asset)
+    problems = wording.explain(_strict_value(raw), is_good_asset)
     # The fast reader and the schema agree, a property test says. Should they ever not, the answer is still
     # no.
     return InputError(
         *(problems or [Problem("manifest.schema", "", f"the manifest does not fit its schema: {reason}")])
     )
-
-
-def _is_good_asset(value: Any) -> bool:
-    """Whether one parsed asset needs no second look when problems are worded; its path has one of its own."""
-    try:
-        _check_texts([msgspec.convert(members.prune(value, Asset), Asset)])
-    except (msgspec.MsgspecError, _Refused):
-        return False
-    return True
 
 
 def _strict_value(raw: bytes) -> Any:

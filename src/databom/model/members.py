@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import cache
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 import msgspec
 
@@ -28,29 +28,27 @@ Shapes = dict[tuple[str, ...], int]
 Place = tuple[str | int, ...]
 
 
-class Found(NamedTuple):
-    """What a look at a manifest's members found."""
+def look(raw: bytes, shapes: Shapes | None, *, asset_count: int) -> tuple[str, ...]:
+    """JSON pointers of the members of a manifest that this version does not know, at most `MAX_UNKNOWN`.
 
-    names: frozenset[str]
-    """The members of the manifest itself."""
-    unknown: tuple[str, ...]
-    """JSON pointers of members this version does not know, at most `MAX_UNKNOWN`."""
-
-
-def look(raw: bytes, shapes: Shapes | None, *, asset_count: int) -> Found:
-    """Look at the members of a manifest that has been decoded by type, so that its structure is known.
-
-    `shapes` is what `strictjson.shapes` said of the same bytes.
+    The manifest has been decoded by type, so that its structure is known. `shapes` is what `strictjson.shapes` said of
+    the same bytes.
     """
     parts = _OBJECT.decode(raw)
-    assets = parts["assets"]
     head = {name: None if name == "assets" else _ANY.decode(part) for name, part in parts.items()}
     walk = _Walk()
     walk.of_struct({name: value for name, value in head.items() if name != "assets"}, Head, ())
-    if shapes is None or not _are_plain(shapes, head, asset_count):
-        for index, part in enumerate(_LIST.decode(assets)):
-            walk.of_struct(_ANY.decode(part), Asset, ("assets", index))
-    return Found(frozenset(head), tuple(map(pointer, walk.unknown)))
+    if asset_count and (shapes is None or not _are_plain(shapes, head, asset_count)):
+        walk.of_assets(parts["assets"], ("assets",))
+    return tuple(map(pointer, walk.unknown))
+
+
+def look_at_assets(text: bytes, shapes: Shapes | None, *, asset_count: int) -> tuple[str, ...]:
+    """As `look`, of a list of assets that stands alone."""
+    walk = _Walk()
+    if shapes is None or not _are_plain(shapes, {}, asset_count):
+        walk.of_assets(text, ())
+    return tuple(map(pointer, walk.unknown))
 
 
 def without_nulls(raw: bytes) -> bytes:
@@ -97,6 +95,10 @@ class _Walk:
     def __init__(self) -> None:
         self.unknown: list[Place] = []
 
+    def of_assets(self, text: bytes | msgspec.Raw, place: Place) -> None:
+        for index, part in enumerate(_LIST.decode(text)):
+            self.of_struct(_ANY.decode(part), Asset, (*place, index))
+
     def of_struct(self, value: dict[str, Any], struct: type[msgspec.Struct], place: Place) -> None:
         known = _known(struct)
         for name, member in value.items():
@@ -127,7 +129,7 @@ def _are_plain(shapes: Shapes, head: dict[str, Any], asset_count: int) -> bool:
     """Whether each object outside the head is an asset of known members, or a digest: `redacted_from`."""
     known = _known(Asset).keys()
     rest = Counter(shapes)
-    rest.subtract(_shapes_of(head))
+    rest.subtract(_shapes_of(head) if head else ())
     rest[("sha256",)] = 0
     assets = {shape: count for shape, count in rest.items() if count}
     return sum(assets.values()) == asset_count and all(

@@ -55,9 +55,16 @@ def explain(document: Any, is_good_asset: Callable[[Any], bool]) -> list[Problem
     `is_good_asset` says quickly that an asset needs no second look, so that one bad asset in a million is
     found in seconds.
     """
-    return list(
-        islice(chain(_schema_problems(document, is_good_asset), _path_problems(document)), MAX_PROBLEMS)
+    found = chain(
+        _schema_problems(document, is_good_asset), _path_problems(document), _uri_problems(document)
     )
+    return list(islice(found, MAX_PROBLEMS))
+
+
+def explain_assets(assets: list[Any], is_good_asset: Callable[[Any], bool]) -> Iterator[Problem]:
+    """Every problem of a list of assets that stands alone; the pointers begin with `/assets`."""
+    yield from _asset_problems(assets, is_good_asset)
+    yield from _path_problems({"assets": assets})
 
 
 def _schema_problems(document: Any, is_good_asset: Callable[[Any], bool]) -> Iterator[Problem]:
@@ -66,6 +73,10 @@ def _schema_problems(document: Any, is_good_asset: Callable[[Any], bool]) -> Ite
         yield from _words(validator().iter_errors(document), ())
         return
     yield from _words(validator().iter_errors({**document, "assets": [_STAND_IN]}), ())
+    yield from _asset_problems(assets, is_good_asset)
+
+
+def _asset_problems(assets: list[Any], is_good_asset: Callable[[Any], bool]) -> Iterator[Problem]:
     asset_validator = validator("asset")
     for index, asset in enumerate(assets):
         if not is_good_asset(asset):
@@ -77,6 +88,23 @@ def _path_problems(document: Any) -> Iterator[Problem]:
     if isinstance(assets, list):
         paths = ((index, asset.get("path")) for index, asset in enumerate(assets) if isinstance(asset, dict))
         yield from find_problems((index, path) for index, path in paths if isinstance(path, str))
+
+
+def _uri_problems(document: Any) -> Iterator[Problem]:
+    from databom.model.shards import URI_RULE, uri_problem
+
+    index = document.get("asset_index") if isinstance(document, dict) else None
+    for number, shard in enumerate(index if isinstance(index, list) else ()):
+        uri = shard.get("uri") if isinstance(shard, dict) else None
+        if isinstance(uri, str) and (problem := uri_problem(uri)) is not None:
+            yield Problem(
+                "manifest.path",
+                pointer(("asset_index", number, "uri")),
+                f"the uri of the shard {problem}",
+                expected=URI_RULE,
+                found=printable(uri.partition("?")[0]),
+                do=_DO,
+            )
 
 
 def _words(errors: Iterable[Any], place: tuple[str | int, ...]) -> Iterator[Problem]:

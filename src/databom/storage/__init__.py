@@ -10,6 +10,7 @@ It may import `model` and `errors`; it imports fsspec, s3fs and urllib3 only whe
 * `fast`, `fastclient`: buckets read by obstore, where it is installed and can be told all of that (docs/adr/0011).
 * `https`: marketplaces and web servers through urllib3 (docs/adr/0003).
 * `answers`, `redact`: one wording for both; secrets kept out of the libraries' own logs.
+* `walking`, `spill`: a tree in the order of its paths, and sorted lines by the million on disk.
 * `tree`, `staging`, `files`: local trees that are never followed out of, verified files published without
   clobbering, and the project's own files.
 

@@ -137,24 +137,31 @@ class LocalTree:
         """
         waiting = [""]
         while waiting:
-            path = waiting.pop()
-            shown = f"{self.shown}/{path}" if path else self.shown
-            try:
-                directory = self._descend(self._root(), path or ".", posix.LISTING)
-            except OSError as error:
-                if path and error.errno in {errno.EACCES, errno.EPERM}:
-                    yield path, Kind.UNREADABLE
-                elif path and error.errno in _REPLACED:  # since its name was read
-                    yield path, self._culprit(self._root(), path)[1] or Kind.SYMLINK
-                elif not path or error.errno != errno.ENOENT:
-                    raise storage_error(error, shown, "read") from error
-                continue
-            try:
-                yield from _entries(directory, path, waiting)
-            except OSError as error:
+            yield from self.entries(waiting.pop(), waiting)
+
+    def entries(self, path: str, waiting: list[str]) -> Iterator[tuple[str, Kind]]:
+        """What `walk` says of one directory (`""` is the root); the directories in it are put on `waiting`.
+
+        Raises:
+            StorageError: as `walk`.
+        """
+        shown = f"{self.shown}/{path}" if path else self.shown
+        try:
+            directory = self._descend(self._root(), path or ".", posix.LISTING)
+        except OSError as error:
+            if path and error.errno in {errno.EACCES, errno.EPERM}:
+                yield path, Kind.UNREADABLE
+            elif path and error.errno in _REPLACED:  # since its name was read
+                yield path, self._culprit(self._root(), path)[1] or Kind.SYMLINK
+            elif not path or error.errno != errno.ENOENT:
                 raise storage_error(error, shown, "read") from error
-            finally:
-                posix.close(directory)
+            return
+        try:
+            yield from _entries(directory, path, waiting)
+        except OSError as error:
+            raise storage_error(error, shown, "read") from error
+        finally:
+            posix.close(directory)
 
     # --- resolving ---------------------------------------------------------------------------
 

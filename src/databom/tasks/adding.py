@@ -119,7 +119,7 @@ def pin_release(
     old = place.lock.pins.get(name)
     if old is not None and old.manifest != read.digest:
         equivocation.keep_earlier(place, name)
-    keep(place, name, received)
+    keep(place, name, received, read)
     judged_newest = seen is None or seen_now is not None
     went_back = judged is not first and any(f.code == "release.rollback" for f in judged.doubts)
     memory = _reset(seen, read, now) if seen and went_back else seen

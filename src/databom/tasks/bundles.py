@@ -53,11 +53,3 @@ def _silent(release: str) -> Finding:
         found="an OpenSSF Model Signing bundle",
         do="ask the publisher for a manifest before you train on this; a bundle cannot be pinned",
     )
-
-
-def beside(location: Location, root: Location) -> frozenset[str]:
-    """The path of a signed document below the assets' root, if it lies there: a file that is not unlisted."""
-    if location.is_local and root.is_local:
-        path, folder = location.local_path, root.local_path
-        return frozenset({path.relative_to(folder).as_posix()} if path.is_relative_to(folder) else ())
-    return frozenset({location.name}) if location.parent == root else frozenset()

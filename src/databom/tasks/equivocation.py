@@ -70,5 +70,8 @@ def _earlier(project: Project, digest: str) -> Received | None:
     manifest = read_optional(path, MAX_DOCUMENT_BYTES)
     if manifest is None or sha256(manifest) != digest:
         return None
-    beside = (path.with_name(path.name + suffix) for suffix in (ENVELOPE_SUFFIX, TIMESTAMPS_SUFFIX))
-    return Received(manifest, *(read_optional(one, MAX_TRUST_BYTES) for one in beside))
+    envelope, timestamps = (
+        read_optional(path.with_name(path.name + suffix), MAX_TRUST_BYTES)
+        for suffix in (ENVELOPE_SUFFIX, TIMESTAMPS_SUFFIX)
+    )
+    return Received(manifest, envelope, timestamps)

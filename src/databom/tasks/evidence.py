@@ -336,8 +336,9 @@ def _parsed(project: Project, one: PinEvidence) -> Manifest | None:
     """The kept manifest, when it is the pinned one now."""
     from databom.errors import DatabomError
     from databom.model.digest import sha256
-    from databom.model.manifest import MAX_MANIFEST_BYTES, read_manifest
+    from databom.model.manifest import MAX_ASSETS, MAX_MANIFEST_BYTES, read_manifest
     from databom.storage.files import read_bounded
+    from databom.tasks.sharding import kept_in
 
     try:
         raw = read_bounded(project.manifest_path(one.name), MAX_MANIFEST_BYTES)
@@ -348,6 +349,8 @@ def _parsed(project: Project, one: PinEvidence) -> Manifest | None:
         if manifest is not None:
             return manifest
         manifest = read_manifest(raw)
+        if manifest.asset_count <= MAX_ASSETS:  # a run does not wait for the shards of more
+            manifest = kept_in(project.index_path(one.name)).complete(manifest)
     except DatabomError:
         return None
     with _manifests_lock:

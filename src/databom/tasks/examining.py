@@ -34,7 +34,14 @@ FLOORS = {
 """Below these, known holes of a neighbour are open (CVE-2026-26007, CVE-2025-69223, …)."""
 SOON_DAYS = 30
 """A trust root that expires within so many days is told."""
-OPTIONAL = {"s3fs": "s3", "obstore": "fast", "dvc": "dvc", "mlflow": "mlflow", "mlflow-skinny": "mlflow"}
+OPTIONAL = {
+    "s3fs": "s3",
+    "obstore": "fast",
+    "dvc": "dvc",
+    "mlflow": "mlflow",
+    "mlflow-skinny": "mlflow",
+    "pyarrow": "parquet",
+}
 CORE = (
     "click",
     "cryptography",

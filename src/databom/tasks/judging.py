@@ -3,7 +3,8 @@
 The order is fixed, and the same in the docs:
 
 1. the bytes are strict JSON and a manifest (`manifest.*`);
-2. whoever signed them may speak for this dataset, now (`signature.*`, `trust.*`);
+2. whoever signed them may speak for this dataset, now (`signature.*`, `trust.*`); then, of a large release, its shards
+   are what was signed, and together a release (`integrity.*`, `manifest.*`);
 3. it is the release that was asked for, and history does not contradict it (`release.*`);
 4. it says enough, and policy allows the use (`manifest.incomplete`, `attribution.*`, `license.*`).
 
@@ -19,18 +20,17 @@ from datetime import datetime
 from databom.checks.completeness import check_completeness
 from databom.checks.gate import check_gate
 from databom.checks.release import check_clock, check_expiry, check_history, check_pin
-from databom.errors import InputError
+from databom.errors import InputError, StorageError
 from databom.model import times
 from databom.model.config import Config, Policy
-from databom.model.digest import sha256
 from databom.model.finding import Finding, Report, Severity, Subject, Summary, findings_of
 from databom.model.lock import Lock, Pin, Seen
 from databom.model.manifest import Manifest, read_manifest
 from databom.tasks.believing import Believed
 from databom.tasks.project import Project
 from databom.tasks.receiving import Received, kept
-from databom.trust.jcs import canonical
-from databom.trust.opening import content_digest, open_manifest
+from databom.trust.content import content_digest
+from databom.trust.opening import open_manifest
 
 REISSUABLE = ("payment", "issued_at", "expires_at")
 """Members in which a re-issue of a release may differ."""
@@ -58,7 +58,12 @@ class Judged:
     @property
     def is_believed(self) -> bool:
         """Whether nothing in steps 1-3 blocks."""
-        return self.manifest is not None and not any(f.severity is Severity.BLOCK for f in self.doubts)
+        return self.manifest is not None and self.manifest.is_complete and not self.is_doubted
+
+    @property
+    def is_doubted(self) -> bool:
+        """Whether a finding of steps 1-3 blocks."""
+        return any(f.severity is Severity.BLOCK for f in self.doubts)
 
     def report(
         self, name: str | None, findings: tuple[Finding, ...] = (), summary: Summary | None = None
@@ -67,11 +72,11 @@ class Judged:
         manifest = self.manifest
         subject = Subject(name)
         if manifest is not None:
-            subject = Subject(name, manifest.release, manifest.digest, manifest.tree)
+            subject = Subject(name, manifest.release, manifest.digest, manifest.tree or None)
         return Report(
             subject=subject,
             findings=(*self.doubts, *self.policy, *findings),
-            summary=summary or Summary(assets=len(manifest.assets) if manifest else 0),
+            summary=summary or Summary(assets=manifest.asset_count if manifest else 0),
             trust=self.believed.digest,
             policy=self.policy_digest,
         )
@@ -102,6 +107,32 @@ def judge(
         manifest = read_manifest(received.manifest)
     except InputError as error:
         return Judged(None, believed, (*believed.findings, *findings_of(error)), (), digest)
+    opened = _open(manifest, received, believed, now)
+    if not manifest.is_complete and not opened.is_doubted:
+        # Only now: nothing that an unsigned document names is fetched or read.
+        try:
+            manifest = received.complete(manifest)
+        except (InputError, StorageError) as error:
+            return replace(opened, doubts=(*opened.doubts, *findings_of(error)), policy_digest=digest)
+        opened = _open(manifest, received, believed, now)
+    if not manifest.is_complete:
+        return replace(opened, policy_digest=digest)
+    doubts = list(opened.doubts)
+    doubts += check_expiry(manifest, now)
+    if pin is not None:
+        doubts += check_pin(manifest, pin)
+    elif seen is not None:
+        content, core = content_digests(manifest)
+        doubts += check_history(manifest, content, core, seen)
+    policy = (
+        *check_completeness(manifest, config.policy if config else DEFAULT_POLICY, now),
+        *check_gate(manifest),
+    )
+    return replace(opened, doubts=tuple(doubts), policy=policy, policy_digest=digest)
+
+
+def _open(manifest: Manifest, received: Received, believed: Believed, now: datetime) -> Judged:
+    """Step 2: who signed, by the root in force and by the user's own."""
     doubts = list(believed.findings)
     keyids: tuple[str, ...] = ()
     marketplace = None
@@ -119,17 +150,7 @@ def judge(
         doubts += [
             replace(one, what=f"by the user's own trust root: {one.what}") for one in narrower.findings
         ]
-    doubts += check_expiry(manifest, now)
-    if pin is not None:
-        doubts += check_pin(manifest, pin)
-    elif seen is not None:
-        content, core = content_digests(manifest)
-        doubts += check_history(manifest, content, core, seen)
-    policy = (
-        *check_completeness(manifest, config.policy if config else DEFAULT_POLICY, now),
-        *check_gate(manifest),
-    )
-    return Judged(manifest, believed, tuple(doubts), policy, digest, keyids, marketplace)
+    return Judged(manifest, believed, tuple(doubts), (), None, keyids, marketplace)
 
 
 def judge_pin(project: Project, name: str, believed: Believed, *, now: datetime | None = None) -> Judged:
@@ -169,6 +190,4 @@ def remember(judged: Judged, lock: Lock) -> Judged:
 
 def content_digests(manifest: Manifest) -> tuple[str, str]:
     """The content digest, and the same without the members a re-issue may change."""
-    content = manifest.content()
-    core = {key: value for key, value in content.items() if key not in REISSUABLE}
-    return content_digest(manifest), sha256(canonical(core))
+    return content_digest(manifest), content_digest(manifest, without=REISSUABLE)

@@ -129,6 +129,10 @@ class Project:
         """The time stamps over the detached signature as received."""
         return self.root / "provenance" / "manifests" / f"{name}.json.dsse.tsr"
 
+    def index_path(self, name: str) -> Path:
+        """The folder of the shards that list a large release's assets, as received."""
+        return self.root / "provenance" / "manifests" / f"{name}.index"
+
     def report_path(self, name: str) -> Path:
         """The stage's report; exists only after a pass."""
         return self.root / "provenance" / "reports" / f"{name}.json"

@@ -15,13 +15,17 @@ from databom.model import strictjson, times
 from databom.model.manifest import Asset, read_manifest
 from databom.model.text import printable
 from databom.storage import files
+from databom.storage.location import parse_location
 from databom.storage.tree import Kind, LocalTree
 from databom.tasks.keyring import read_private_key
 from databom.tasks.progress import Progress, Silent
 from databom.tasks.receiving import ENVELOPE_SUFFIX, TIMESTAMPS_SUFFIX
+from databom.tasks.sharding import beside
+from databom.tasks.writing_shards import Cut, check_folder, index_folder, is_part, remove_parts, write_shards
 from databom.trust.opening import sign_manifest
 
 MANIFEST = "manifest.json"
+_OURS = frozenset({"assets", "asset_index", "signature"})
 _ORDER = (
     "dataset_id",
     "version",
@@ -69,6 +73,8 @@ def publish(
     fields: Mapping[str, Any] | None = None,
     filled: Path | str | None = None,
     embed: bool = False,
+    shard: int | None = None,
+    shard_format: str = "ndjson",
     output: Path | str | None = None,
     now: datetime | None = None,
     progress: Progress | None = None,
@@ -81,6 +87,8 @@ def publish(
         fields: members of the manifest; None members and empty objects are left out.
         filled: a JSON file with members, as `template()` gives; `fields` win over it.
         embed: sign in the manifest's `signature` member instead of beside it.
+        shard: list the assets in shards of so many, beside the manifest, instead of in it.
+        shard_format: `ndjson`, or `parquet`.
         output: where the manifest goes; by default `manifest.json` in `directory`.
         now: what `issued_at` says when nobody else does.
         progress: told how far it is.
@@ -94,29 +102,40 @@ def publish(
         raise ConfigError(f"{printable(str(folder))} is not a folder")
     target = Path(output) if output is not None else folder / MANIFEST
     signer = read_private_key(key)
+    cut = None if shard is None else Cut(shard, shard_format)
     manifest = _members(fields or {}, filled, times.or_now(now))
     for needed in ("dataset_id", "version", "license"):
         if needed not in manifest:
             raise ConfigError(f"a release needs {needed}", hint="pass it as an option, or with --from FILE")
-    manifest["assets"] = _assets(folder, target, Path(key), progress or Silent())
+    index = index_folder(target)
+    if cut is not None:
+        check_folder(index)
+    assets = _assets(folder, target, Path(key), progress or Silent())
+    target.parent.mkdir(parents=True, exist_ok=True)
+    complete = beside(parse_location(str(target.absolute()))).complete
+    if cut is not None:
+        manifest["asset_index"] = write_shards(assets, cut, index)
+    else:
+        manifest["assets"] = assets
     try:
-        raw, envelope = sign_manifest(manifest, signer, embed=embed)
-        read = read_manifest(raw)
+        raw, envelope = sign_manifest(manifest, signer, embed=embed, complete=complete)
+        read = complete(read_manifest(raw))
     except InputError as error:
         lines = "; ".join(f"{p.found or p.subject or 'manifest'}: {p.what}" for p in error.problems[:5])
         raise ConfigError(
             f"this would not be a valid manifest: {lines}", hint="rename it, then publish again"
         ) from None
-    beside = target.with_name(target.name + ENVELOPE_SUFFIX)
+    envelope_path = target.with_name(target.name + ENVELOPE_SUFFIX)
     files.write_atomic(target, raw)
     if envelope is not None:
-        files.write_atomic(beside, envelope)
+        files.write_atomic(envelope_path, envelope)
     else:
-        files.remove(beside)
+        files.remove(envelope_path)
+    remove_parts(index, keep={shard.uri.rpartition("/")[2] for shard in read.index})
     return Published(
         release=read.release,
         manifest_path=target,
-        envelope_path=beside if envelope is not None else None,
+        envelope_path=envelope_path if envelope is not None else None,
         digest=read.digest,
         tree=read.tree,
         assets=len(read.assets),
@@ -134,7 +153,7 @@ def _members(fields: Mapping[str, Any], filled: Path | str | None, now: datetime
             raise ConfigError(f"{filled}: {error}", hint=error.hint) from None
         if not isinstance(value, dict):
             raise ConfigError(f"{filled} is not a manifest: it must be a JSON object")
-        base = {name: item for name, item in value.items() if name not in ("assets", "signature")}
+        base = {name: item for name, item in value.items() if name not in _OURS}
     for name, given in fields.items():
         value = _stated(given)
         old = base.get(name)
@@ -154,11 +173,13 @@ def _stated(value: Any) -> Any:
 
 def _assets(folder: Path, target: Path, key: Path, progress: Progress) -> list[dict[str, Any]]:
     tree = LocalTree(folder)
-    beside = ("", ENVELOPE_SUFFIX, TIMESTAMPS_SUFFIX)
-    own = {target.with_name(target.name + suffix).resolve() for suffix in beside}
+    suffixes = ("", ENVELOPE_SUFFIX, TIMESTAMPS_SUFFIX)
+    own = {target.with_name(target.name + suffix).resolve() for suffix in suffixes}
+    index = index_folder(target).resolve()
     paths = []
     for path, kind in tree.walk():
-        if (folder / path).resolve() in own:
+        full = (folder / path).resolve()
+        if full in own or is_part(full, index):
             continue
         if (folder / path).resolve() == key.resolve():
             # As an asset it would be uploaded, and whoever fetched the release could sign the next one.

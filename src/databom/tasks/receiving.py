@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from databom.errors import MissingError
+from databom.model.manifest import Manifest
 from databom.model.strictjson import MAX_DOCUMENT_BYTES
 from databom.storage import files
 from databom.storage.location import Location
 from databom.storage.reader import read_document, read_optional_document
+from databom.tasks import sharding
 from databom.tasks.project import MAX_TRUST_BYTES, Project, read_optional
+from databom.tasks.sharding import Shards
 
 ENVELOPE_SUFFIX = ".dsse"
 TIMESTAMPS_SUFFIX = ".dsse.tsr"
@@ -24,6 +27,16 @@ class Received:
     """`manifest.json.dsse`: the detached signature, None where there is none."""
     timestamps: bytes | None = None
     """`manifest.json.dsse.tsr`: RFC 3161 tokens over its signatures; never without an envelope."""
+    shards: Shards | None = field(default=None, compare=False)
+    """Where the shards of a large release can be read; not read yet."""
+
+    def complete(self, manifest: Manifest) -> Manifest:
+        """The manifest, read from these bytes, with its assets.
+
+        Raises:
+            InputError, StorageError, ConfigError: as `databom.checks.assembling.assemble`.
+        """
+        return manifest if self.shards is None else self.shards.complete(manifest)
 
 
 def receive(location: Location, *, name: str | None = None) -> Received:
@@ -42,10 +55,12 @@ def receive(location: Location, *, name: str | None = None) -> Received:
         error.hint = error.hint or "check the address: a manifest is a JSON file, as …/manifest.json"
         raise
     envelope = read_optional_document(location.sibling(ENVELOPE_SUFFIX), limit=MAX_TRUST_BYTES, name=name)
+    shards = sharding.beside(location, name=name)
     if envelope is None:
-        return Received(manifest)
+        return Received(manifest, shards=shards)
     beside = location.sibling(TIMESTAMPS_SUFFIX)
-    return Received(manifest, envelope, read_optional_document(beside, limit=MAX_TRUST_BYTES, name=name))
+    timestamps = read_optional_document(beside, limit=MAX_TRUST_BYTES, name=name)
+    return Received(manifest, envelope, timestamps, shards)
 
 
 def kept(project: Project, name: str) -> Received | None:
@@ -59,17 +74,24 @@ def kept(project: Project, name: str) -> Received | None:
     except MissingError:
         return None
     envelope = read_optional(project.envelope_path(name), MAX_TRUST_BYTES)
+    shards = sharding.kept_in(project.index_path(name))
     if envelope is None:
-        return Received(manifest)
-    return Received(manifest, envelope, read_optional(project.timestamps_path(name), MAX_TRUST_BYTES))
+        return Received(manifest, shards=shards)
+    timestamps = read_optional(project.timestamps_path(name), MAX_TRUST_BYTES)
+    return Received(manifest, envelope, timestamps, shards)
 
 
-def keep(project: Project, name: str, received: Received) -> None:
-    """Keep what was received, byte for byte, where `kept` finds it.
+def keep(project: Project, name: str, received: Received, manifest: Manifest) -> None:
+    """Keep what was received, byte for byte, where `kept` finds it; `manifest` is what its bytes say.
 
     Raises:
-        StorageError: it could not be written.
+        StorageError: it could not be written, or a shard cannot be had any more.
+        InputError: a shard is not what it was.
     """
+    if manifest.index and received.shards is not None:
+        received.shards.keep(manifest.index, project.index_path(name))
+    else:
+        sharding.forget_others(project.index_path(name), ())
     files.write_atomic(project.manifest_path(name), received.manifest)
     beside = {
         project.envelope_path(name): received.envelope,

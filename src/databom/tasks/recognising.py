@@ -13,11 +13,10 @@ from dataclasses import replace
 from databom.errors import InputError, Problem, StorageError
 from databom.model.digest import hex_of
 from databom.model.finding import Report
-from databom.model.manifest import Manifest, read_manifest
-from databom.model.strictjson import MAX_DOCUMENT_BYTES
+from databom.model.manifest import MAX_ASSETS, Manifest
 from databom.model.text import printable
-from databom.storage import files
 from databom.tasks.project import Project
+from databom.tasks.retiring import kept_release
 
 
 class Recogniser:
@@ -45,7 +44,9 @@ class Recogniser:
             if path.stem == hex_of(self._pinned):
                 continue
             try:
-                yield read_manifest(files.read_bounded(path, MAX_DOCUMENT_BYTES))
+                manifest = kept_release(path)
+                if len(manifest.assets) <= MAX_ASSETS:
+                    yield manifest
             except (InputError, StorageError):
                 continue  # not what we wrote, or gone: it names nothing
 

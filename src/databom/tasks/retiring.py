@@ -12,7 +12,7 @@ The old manifest is forgotten only after the new release has passed, so an inter
 from __future__ import annotations
 
 import contextlib
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from databom.checks.integrity import compare, measure_all
 from databom.errors import InputError, MissingError
@@ -23,6 +23,7 @@ from databom.model.strictjson import MAX_DOCUMENT_BYTES
 from databom.storage import files
 from databom.storage.staging import Staging
 from databom.storage.tree import LocalTree
+from databom.tasks import sharding
 from databom.tasks.project import Project
 
 
@@ -41,7 +42,7 @@ def retire(project: Project, name: str, manifest: Manifest, tree: LocalTree, sta
         if kept.stem == hex_of(manifest.digest):
             continue
         try:
-            old = read_manifest(files.read_bounded(kept, MAX_DOCUMENT_BYTES))
+            old = kept_release(kept)
         except InputError:
             continue  # not what we wrote: it decides nothing
         assets = {asset.path: asset for asset in old.assets if new.get(asset.path) != asset.sha256}
@@ -68,7 +69,26 @@ def remember(project: Project, name: str, pin: Pin, *, passed: bool = False) -> 
         is_kept = current.exists()
     if not is_kept:
         project.state("synced", name)
-        files.write_atomic(current, files.read_bounded(project.manifest_path(name), MAX_DOCUMENT_BYTES))
+        raw = files.read_bounded(project.manifest_path(name), MAX_DOCUMENT_BYTES)
+        if index := read_manifest(raw).index:
+            sharding.share(index, project.index_path(name), _index_of(current))
+        files.write_atomic(current, raw)
     for kept in folder.glob("*.json") if passed else ():
         if kept != current:
             files.remove(kept)
+            sharding.forget_others(_index_of(kept), ())
+
+
+def kept_release(path: Path) -> Manifest:
+    """A release that `remember` kept, with its assets.
+
+    Raises:
+        InputError: it is not what was kept.
+        StorageError: it cannot be read.
+    """
+    manifest = read_manifest(files.read_bounded(path, MAX_DOCUMENT_BYTES))
+    return sharding.kept_in(_index_of(path)).complete(manifest)
+
+
+def _index_of(path: Path) -> Path:
+    return path.with_suffix(sharding.INDEX_SUFFIX)

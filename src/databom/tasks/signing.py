@@ -9,8 +9,10 @@ from pathlib import Path
 from databom.errors import ConfigError, InputError, MissingError
 from databom.model.manifest import MAX_MANIFEST_BYTES, Manifest, read_manifest
 from databom.storage import files
+from databom.storage.location import parse_location
 from databom.tasks.keyring import read_private_key
 from databom.tasks.receiving import ENVELOPE_SUFFIX
+from databom.tasks.sharding import beside
 from databom.trust import dsse
 from databom.trust.keys import PrivateKey
 from databom.trust.statement import PAYLOAD_TYPE, check_statement, manifest_statement
@@ -50,15 +52,16 @@ def sign(manifest: Path | str, *, keys: Sequence[Path | str]) -> Signed:
     path = Path(manifest)
     try:
         read = read_manifest(files.read_bounded(path, MAX_MANIFEST_BYTES))
+        read = beside(parse_location(str(path.absolute()))).complete(read)
     except MissingError:
         raise ConfigError(f"{path} is not there") from None
     except InputError as error:
         raise ConfigError(
             f"{path} is refused, and what is refused is not signed: {error}", hint=error.hint
         ) from None
-    beside = path.with_name(path.name + ENVELOPE_SUFFIX)
+    envelope_path = path.with_name(path.name + ENVELOPE_SUFFIX)
     try:
-        old = _existing(beside, files.read_bounded(beside, dsse.MAX_ENVELOPE_BYTES), read)
+        old = _existing(envelope_path, files.read_bounded(envelope_path, dsse.MAX_ENVELOPE_BYTES), read)
     except MissingError:
         old = None
     envelope, added = _extended(old, read, signers)
@@ -66,10 +69,10 @@ def sign(manifest: Path | str, *, keys: Sequence[Path | str]) -> Signed:
         raise ConfigError(f"an envelope carries at most {dsse.MAX_SIGNATURES} signatures")
     text = dsse.format_envelope(envelope)
     if old is None:
-        files.write_new(beside, text, mode=0o644)
+        files.write_new(envelope_path, text, mode=0o644)
     elif added:
-        files.write_atomic(beside, text)
-    return Signed(read.release, beside, read.digest, read.tree, added, len(envelope.signatures))
+        files.write_atomic(envelope_path, text)
+    return Signed(read.release, envelope_path, read.digest, read.tree, added, len(envelope.signatures))
 
 
 def _existing(path: Path, raw: bytes, manifest: Manifest) -> dsse.Envelope:

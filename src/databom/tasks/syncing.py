@@ -10,6 +10,9 @@ For each pin, in this order:
    They come from the team's mirror where the lock knows one, and from the marketplace what that cannot give.
    An asset with an open quarantine case is not fetched: that takes `--refetch`, which is recorded.
 5. On a pass: DVC's state is seeded, the stat record and, last of all, the report are written.
+
+A release of more than `MAX_ASSETS` goes through 3 and 4 in rounds, so that memory does not grow with it; its outcomes
+are not kept, so DVC's state is not seeded and no stat record is written.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -32,11 +35,12 @@ from databom.checks.integrity import (
     measure_all,
     remembering,
 )
+from databom.checks.streaming import Total, check_unlisted_in_order, rounds
 from databom.errors import ConfigError, InputError, Problem, StorageError
 from databom.hosts import dvc_state
 from databom.model import times
 from databom.model.finding import Finding, Report, Reports, Subject, Summary, Verdict, findings_of
-from databom.model.manifest import Asset, Manifest
+from databom.model.manifest import MAX_ASSETS, Asset, Manifest
 from databom.storage import files
 from databom.storage.hashcache import HashCache
 from databom.storage.hashing import Measured
@@ -45,7 +49,7 @@ from databom.storage.tree import LocalTree
 from databom.tasks import confine, mirrors, quarantine, recorded, retiring
 from databom.tasks.believing import Believed, load_trust
 from databom.tasks.ingesting import Fetched, ingest
-from databom.tasks.judging import judge_pin
+from databom.tasks.judging import Judged, judge_pin
 from databom.tasks.mirrors import Source
 from databom.tasks.progress import Progress, Silent
 from databom.tasks.project import Project, exclusive_project, find_root
@@ -129,6 +133,8 @@ class _Sync:
         refusal = self._weighed(judged.report(self.name))
         if manifest is None or refusal.verdict is not Verdict.PASS:
             return self._last(refusal)
+        if len(manifest.assets) > MAX_ASSETS:
+            return self._in_rounds(judged, manifest)
         outcomes = {asset.path: Outcome(asset.path, error=_not_tried(asset)) for asset in manifest.assets}
         folder = self.place.data_path(pin)
         tree = LocalTree(folder, cache_root=dvc_state.cache_root(self.place.root))
@@ -154,6 +160,32 @@ class _Sync:
         report = self._weighed(judged.report(self.name, (*self.findings, *result.findings), result.summary))
         if report.verdict is Verdict.PASS:
             self._passed(report, result.outcomes)
+        return self._last(report)
+
+    def _in_rounds(self, judged: Judged, manifest: Manifest) -> Report:
+        """Steps 3-5 for more assets than should be held at once."""
+        pin = self.place.pin(self.name)
+        folder = self.place.data_path(pin)
+        tree = LocalTree(folder, cache_root=dvc_state.cache_root(self.place.root))
+        total, count = Total(), len(manifest.assets)
+        self.full = True  # what is remembered of a tree is remembered of all of it
+        try:
+            inside = None if Path(pin.path).is_absolute() else self.place.root
+            with Staging(folder, beneath=inside) as staging:
+                staging.sweep()
+                retiring.retire(self.place, self.name, manifest, tree, staging)
+                retiring.remember(self.place, self.name, pin)
+                for assets in rounds(manifest.assets):
+                    part = replace(manifest, assets=assets)
+                    outcomes = [*self._assets(part, tree, staging)]
+                    total.add(check_outcomes(part, outcomes, tree.shown))
+            self.findings += check_unlisted_in_order(manifest, tree)
+        except (StorageError, InputError) as error:
+            self.findings += findings_of(error)
+        findings = (*self.findings, *total.findings(count))
+        report = self._weighed(judged.report(self.name, findings, total.summary_of(count)))
+        if report.verdict is Verdict.PASS:
+            self._passed(report, ())
         return self._last(report)
 
     # --- steps 3 and 4 ------------------------------------------------------------------------

@@ -76,7 +76,7 @@ def update(
                     found=printable(read.dataset_id),
                     do="check the address; another dataset is pinned by `databom add MANIFEST --name OTHER`",
                 )
-                subject = Subject(name, read.release, read.digest, read.tree)
+                subject = Subject(name, read.release, read.digest, read.tree or None)
                 believed = load_trust(place)
                 findings = (*believed.findings, other)
                 return Report(subject, findings, trust=believed.digest, policy=place.config.policy_digest)

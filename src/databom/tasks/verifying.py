@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from databom.checks.integrity import (
-    check_integrity,
     check_objects,
     check_outcomes,
-    check_unlisted,
     measure_all,
 )
 from databom.checks.measuring import shown_path
 from databom.checks.statement import check_statement
+from databom.checks.streaming import check_all, check_all_listed
 from databom.errors import ConfigError, InputError, StorageError
 from databom.hosts import dvc_state
 from databom.model.finding import Finding, Report, Reports, Severity, Subject, Summary, findings_of
@@ -28,9 +27,10 @@ from databom.storage.tree import LocalTree
 from databom.tasks import mirrors
 from databom.tasks.believing import Believed, load_trust
 from databom.tasks.judging import Judged, judge, judge_pin, remember
+from databom.tasks.own_files import beside, own_documents, own_shards
 from databom.tasks.progress import Progress, Silent
 from databom.tasks.project import Project, typed
-from databom.tasks.receiving import ENVELOPE_SUFFIX, TIMESTAMPS_SUFFIX, receive
+from databom.tasks.receiving import receive
 from databom.tasks.recognising import Recogniser
 from databom.tasks.rootfile import is_named
 
@@ -198,7 +198,7 @@ def _verify_pin(place: Project, name: str, believed: Believed, options: _Options
     if options.root is not None:
         location = parse_location(typed(options.root))
         try:
-            own = _documents(place.source(pin.source), location)
+            own = own_documents(place.source(pin.source), location, judged.manifest)
         except InputError as error:
             return judged.report(name, findings_of(error), _none_checked(judged.manifest))
         return known.explain_report(_verify_assets(judged, name, location, options, allow=own))
@@ -229,20 +229,8 @@ def _verify_manifest(place: Project | None, target: str, believed: Believed, opt
     if not judged.is_believed:
         return judged.report(None)
     assets = parse_location(typed(options.root)) if options.root else location.parent
-    own = _beside_it(location, assets) if options.oms else _documents(location, assets)
+    own = beside(location, assets) if options.oms else own_documents(location, assets, judged.manifest)
     return _verify_assets(judged, None, assets, options, allow=own)
-
-
-def _beside_it(document: Location, root: Location) -> frozenset[str]:
-    from databom.tasks.bundles import beside
-
-    return beside(document, root)
-
-
-def _documents(manifest: Location, root: Location) -> frozenset[str]:
-    """The manifest and its signatures, where they lie below the assets' root: they are not unlisted."""
-    suffixes = ("", ENVELOPE_SUFFIX, TIMESTAMPS_SUFFIX)
-    return frozenset(path + suffix for path in _beside_it(manifest, root) for suffix in suffixes)
 
 
 def _verify_assets(
@@ -337,6 +325,7 @@ def _beside(manifest: Manifest, reader: Reader, allow: frozenset[str]) -> tuple[
 
     assert isinstance(reader, S3Reader)
     own = allow or frozenset({"manifest.json", "manifest.json.dsse", "manifest.json.dsse.tsr"})
+    own |= own_shards(manifest)
     try:
         objects = (path for path, _ in reader.walk())
         return tuple(check_objects((asset.path for asset in manifest.assets), objects, own))
@@ -348,10 +337,9 @@ def _verify_tree(
     judged: Judged, name: str | None, tree: LocalTree, options: _Options, allow: frozenset[str] = frozenset()
 ) -> Report:
     assert judged.manifest is not None
-    paths = (asset.path for asset in judged.manifest.assets)
     try:
-        unlisted = tuple(check_unlisted(paths, tree, allow=allow))
-    except StorageError as error:
+        unlisted = tuple(check_all_listed(judged.manifest, tree, allow=allow))
+    except (InputError, StorageError) as error:
         unlisted = findings_of(error)
     return _hash(judged, name, tree, options, unlisted)
 
@@ -363,7 +351,7 @@ def _hash(
     assert manifest is not None
     options.progress.start(name or manifest.release, assets=len(manifest.assets), size=manifest.total_bytes)
     try:
-        result = check_integrity(
+        findings, summary = check_all(
             manifest,
             reader,
             executor=options.executor,
@@ -371,9 +359,11 @@ def _hash(
             cache=_cache(reader, options),
             progress=options.progress.update,
         )
+    except (InputError, StorageError) as error:  # of a shard: an asset's own is a finding already
+        findings, summary = findings_of(error), _none_checked(manifest)
     finally:
         options.progress.stop()
-    return judged.report(name, (*extra, *result.findings), result.summary)
+    return judged.report(name, (*extra, *findings), summary)
 
 
 def _cache(reader: Reader, options: _Options) -> HashCache | None:

@@ -9,6 +9,7 @@ from databom.errors import ConfigError, InputError
 from databom.model.manifest import Manifest, read_manifest
 from databom.model.strictjson import MAX_DOCUMENT_BYTES
 from databom.storage import files
+from databom.tasks import sharding
 from databom.tasks.evidence import public_pin
 from databom.tasks.project import Project
 
@@ -53,7 +54,7 @@ def bom(*names: str, run_id: str | None = None, project: Path | str | None = Non
 
 
 def kept_manifest(place: Project, name: str) -> Manifest:
-    """The manifest kept for a pin, when it is still the one that was pinned.
+    """The manifest kept for a pin, with its assets, when it is still the one that was pinned.
 
     Raises:
         ConfigError: it is not.
@@ -72,4 +73,9 @@ def kept_manifest(place: Project, name: str) -> Manifest:
             f"expected {pin.manifest}, found {manifest.digest}",
             hint="restore it from git",
         )
-    return manifest
+    try:
+        return sharding.kept_in(place.index_path(name)).complete(manifest)
+    except InputError as error:
+        raise ConfigError(
+            f"a shard kept for {name!r} is damaged: {error}", hint="restore it from git"
+        ) from None

@@ -4,6 +4,7 @@ A claim is believed when a key speaks for it and the project's trust root says t
 holds both halves, and nothing else: it opens no file, asks no network and reads no clock.
 
 * `jcs`        RFC 8785 canonical JSON, for the one signature form that needs it
+* `content`    the canonical bytes of a manifest, in pieces
 * `keys`       Ed25519 and ECDSA P-256; a key that exists here has been checked, and its id is computed by us
 * `dsse`       DSSE 1.0.2 envelopes: parse, sign, which keys signed
 * `jws`        the compact detached JWS (RFC 7515 appendix F) that fits a manifest's `signature` string

@@ -10,10 +10,13 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from databom.errors import InputError, Problem
 from databom.model import strictjson
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 ASK_PUBLISHER = (
     "fetch manifest and signature again; if they still do not hold, ask the publisher for a new release"
@@ -81,6 +84,17 @@ def decode64(text: str, subject: str) -> bytes:
 def encode64url(data: bytes) -> str:
     """base64url without padding (RFC 7515 section 2)."""
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def encode64url_pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """`encode64url` of the pieces as one text, a piece at a time."""
+    rest = b""
+    for piece in pieces:
+        data = rest + piece
+        whole = len(data) - len(data) % 3
+        rest = data[whole:]
+        yield base64.urlsafe_b64encode(data[:whole])
+    yield encode64url(rest).encode()
 
 
 def decode64url(text: str, subject: str) -> bytes:

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from databom.errors import InputError, Problem
 from databom.model.text import printable
-from databom.trust.encoding import decode64url, encode64url, read_json, refuse
+from databom.trust.encoding import decode64url, encode64url, encode64url_pieces, read_json, refuse
 from databom.trust.jcs import canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from databom.trust.keys import KeyType, PrivateKey, PublicKey
 
@@ -61,8 +61,8 @@ def named_keyid(signature: str) -> str:
     return _parse(signature)[1]["kid"]
 
 
-def check_embedded(signature: str, payload: bytes, keys: Mapping[str, PublicKey]) -> str:
-    """Verify a `signature` string over the canonical bytes of the manifest; the keyid that signed.
+def check_embedded(signature: str, payload: bytes | Iterable[bytes], keys: Mapping[str, PublicKey]) -> str:
+    """Verify a `signature` string over the canonical bytes of the manifest, whole or in pieces; the keyid that signed.
 
     Raises:
         InputError: `signature.untrusted` when `keys` has no key named by `kid`; `signature.invalid` for
@@ -89,7 +89,10 @@ def check_embedded(signature: str, payload: bytes, keys: Mapping[str, PublicKey]
             expected=algorithm,
             found=printable(header["alg"]),
         )
-    message = f"{protected}.{encode64url(payload)}".encode()
+    pieces = (payload,) if isinstance(payload, bytes) else payload
+    message = bytearray(f"{protected}.".encode())
+    for encoded in encode64url_pieces(pieces):
+        message += encoded
     if not key.verify_raw(sig, message):
         refuse(
             SUBJECT,

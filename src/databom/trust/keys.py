@@ -165,7 +165,7 @@ class PublicKey:
         """The key as PEM text with a final newline."""
         return self._load().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode("ascii")
 
-    def verify(self, signature: bytes, message: bytes) -> bool:
+    def verify(self, signature: bytes, message: bytes | bytearray) -> bool:
         """Whether this key made this signature: Ed25519, or ECDSA with SHA-256 in DER. Never raises."""
         key = self._load()
         try:
@@ -177,7 +177,7 @@ class PublicKey:
             return False
         return True
 
-    def verify_raw(self, signature: bytes, message: bytes) -> bool:
+    def verify_raw(self, signature: bytes, message: bytes | bytearray) -> bool:
         """As `verify`, but an ECDSA signature is the 64 bytes r‖s of RFC 7518 section 3.4. Never raises."""
         if self.keytype == "ed25519":
             return self.verify(signature, message)

@@ -20,22 +20,23 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from databom.errors import InputError, Problem
 from databom.model import times
-from databom.model.digest import sha256
 from databom.model.finding import Finding
 from databom.model.manifest import Manifest, read_manifest
 from databom.model.text import printable
 from databom.trust import dsse, jws
+from databom.trust.content import content_digest, content_pieces
 from databom.trust.encoding import ASK_PUBLISHER
-from databom.trust.jcs import canonical
 from databom.trust.statement import PAYLOAD_TYPE, check_statement, manifest_statement
 from databom.trust.timestamps import INSTALL, Stamped, stamped
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from databom.trust.keys import PrivateKey, PublicKey
     from databom.trust.root import MarketplaceRole, TrustRoot
+
+__all__ = ["Opened", "content_digest", "open_manifest", "sign_manifest"]
 
 Form = Literal["detached", "embedded"]
 
@@ -120,21 +121,18 @@ def open_manifest(
     )
 
 
-def content_digest(manifest: Manifest) -> str:
-    """`sha256:<hex>` of the RFC 8785 bytes without `signature`: equal for every spelling of one content.
-
-    Raises:
-        InputError: `manifest.syntax`, for content without canonical form (a manifest that was read has one).
-    """
-    return sha256(canonical(manifest.content()))
-
-
-def sign_manifest(manifest: Mapping[str, Any], key: PrivateKey, *, embed: bool) -> tuple[bytes, bytes | None]:
+def sign_manifest(
+    manifest: Mapping[str, Any],
+    key: PrivateKey,
+    *,
+    embed: bool,
+    complete: Callable[[Manifest], Manifest] | None = None,
+) -> tuple[bytes, bytes | None]:
     """Write and sign a manifest: its bytes, and the bytes of `manifest.json.dsse` unless `embed`.
 
     The bytes are deterministic JSON in the order given, `signature` last, indented by two, with a final
     newline. Embedded, `signature` holds the JWS and there is no envelope; detached, it is "". Does not change
-    `manifest`; a `signature` it may have is replaced.
+    `manifest`; a `signature` it may have is replaced. `complete` reads the shards of a large release.
 
     Raises:
         InputError: it is not a manifest that `read_manifest` accepts. What we would refuse is never signed.
@@ -142,6 +140,8 @@ def sign_manifest(manifest: Mapping[str, Any], key: PrivateKey, *, embed: bool) 
     content = {name: value for name, value in manifest.items() if name != "signature"}
     written = _written({**content, "signature": ""})
     unsigned = read_manifest(written)
+    if complete is not None:
+        unsigned = complete(unsigned)
     if embed:
         return _written({**content, "signature": jws.sign_embedded(unsigned.content(), key)}), None
     envelope = dsse.sign(PAYLOAD_TYPE, manifest_statement(unsigned), [key])
@@ -180,7 +180,7 @@ def _embedded(manifest: Manifest, signature: str, keys: Mapping[str, PublicKey])
         named = jws.named_keyid(signature)
         if named not in keys:
             return _Signed("embedded", named=frozenset({named}))
-        keyid = jws.check_embedded(signature, canonical(manifest.content()), keys)
+        keyid = jws.check_embedded(signature, content_pieces(manifest), keys)
     except InputError as error:
         return _Signed("embedded", tuple(error.problems))
     return _Signed("embedded", keyids=frozenset({keyid}), named=frozenset({keyid}))

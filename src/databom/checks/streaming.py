@@ -1,0 +1,187 @@
+"""The questions of `integrity`, asked of more assets than a machine should hold at once.
+
+Assets are checked in rounds of `ROUND`, each as `check_integrity` checks a whole release; counts are added up, and of
+each kind of finding the first `MOST_LISTED` are kept and the rest counted. What is not listed is found by walking
+the tree in the order of the listed paths: in memory are the names of the directories the walk is in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from databom.checks.bounding import MOST_LISTED, shown_bounded
+from databom.checks.integrity import (
+    check_integrity,
+    check_unlisted,
+    foreign_links,
+    unlisted_findings,
+)
+from databom.errors import MissingError
+from databom.model.assets import MAX_ASSETS, Listing, in_order, parts_of
+from databom.model.finding import Finding, Severity, Summary
+from databom.storage.tree import Kind
+from databom.storage.walking import DIRECTORIES, walk_in_order
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from concurrent.futures import Executor
+
+    from databom.checks.engine import Progress
+    from databom.checks.integrity import Integrity
+    from databom.checks.outcome import Outcome
+    from databom.model.manifest import Asset, Manifest
+    from databom.storage.hashcache import HashCache
+    from databom.storage.reader import Reader
+    from databom.storage.tree import LocalTree
+
+AT_ONCE = MAX_ASSETS
+"""Releases up to this size are checked at once."""
+ROUND = 65_536
+"""Assets that are checked together; what a check holds in memory follows from it."""
+
+
+def check_all(
+    manifest: Manifest,
+    reader: Reader,
+    *,
+    executor: Executor | None = None,
+    leases: bool = False,
+    cache: HashCache | None = None,
+    progress: Progress | None = None,
+) -> tuple[tuple[Finding, ...], Summary]:
+    """As `check_integrity`, of any number of assets: from `AT_ONCE` on in rounds, which read every file.
+
+    What is remembered of a tree is remembered of all of it, so `cache` is for what is checked at once.
+
+    Raises:
+        PluginError: the executor broke.
+        InputError, StorageError: a shard that lists assets is not what it was, or cannot be had any more.
+    """
+    count = len(manifest.assets)
+    if count <= AT_ONCE:
+        answer = check_integrity(
+            manifest, reader, executor=executor, leases=leases, cache=cache, progress=progress
+        )
+        return answer.findings, answer.summary
+    total = Total()
+    for assets in rounds(manifest.assets):
+        so_far = total.summary
+        told = None if progress is None else _Shifted(progress, so_far.assets, so_far.bytes)
+        part = replace(manifest, assets=assets)
+        total.add(check_integrity(part, reader, executor=executor, leases=leases, progress=told))
+        if total.is_stopped:
+            break
+    return total.findings(count), total.summary_of(count)
+
+
+def rounds(assets: Sequence[Asset]) -> Iterator[tuple[Asset, ...]]:
+    """The assets in the order they are listed, about `ROUND` at a time."""
+    waiting: list[Asset] = []
+    for part in parts_of(assets):
+        waiting += part
+        while len(waiting) >= ROUND:
+            yield tuple(waiting[:ROUND])
+            del waiting[:ROUND]
+    if waiting:
+        yield tuple(waiting)
+
+
+class Total:
+    """What the rounds gave together."""
+
+    def __init__(self) -> None:
+        self.summary = Summary()
+        self.is_stopped = False
+        """Whether the store stopped answering, so that asking for more would only cost time."""
+        self._kept: list[Finding] = []
+        self._linked: list[Outcome] = []
+
+    def add(self, answer: Integrity) -> None:
+        """Take the answer of one round."""
+        self.summary = Summary(
+            **{
+                one.name: getattr(self.summary, one.name) + getattr(answer.summary, one.name)
+                for one in fields(Summary)
+            }
+        )
+        # Whether a hard link leads out of the release can be said only once all of it was seen.
+        self._linked += answer.linked
+        known = set(self._kept)  # trouble with the folder as a whole is told once
+        fresh = [one for one in answer.findings if not _is_of_a_link(one) and one not in known]
+        self._kept = shown_bounded([*self._kept, *fresh])
+        self.is_stopped = answer.gave_up
+
+    def findings(self, count: int) -> tuple[Finding, ...]:
+        """The findings about all rounds, of a release of `count` assets."""
+        found = [*self._kept, *shown_bounded(list(foreign_links(self._linked)))]
+        if (rest := count - self.summary.assets) > 0:
+            what = f"{rest:,} more assets were not tried: the pass ended before their turn"
+            found.append(Finding("storage.unreachable", Severity.BLOCK, None, what, do="run it again"))
+        return tuple(found)
+
+    def summary_of(self, count: int) -> Summary:
+        """The counts, of a release of `count` assets."""
+        return replace(self.summary, assets=count)
+
+
+def _is_of_a_link(finding: Finding) -> bool:
+    return finding.code == "integrity.unsafe-file" and finding.severity is Severity.WARN
+
+
+class _Shifted:
+    """Progress of one round as progress of the whole."""
+
+    def __init__(self, tell: Progress, assets: int, size: int) -> None:
+        self._tell, self._assets, self._size = tell, assets, size
+
+    def __call__(self, assets: int, size: int) -> None:
+        self._tell(self._assets + assets, self._size + size)
+
+
+def check_all_listed(
+    manifest: Manifest, tree: LocalTree, *, allow: frozenset[str] = frozenset()
+) -> list[Finding]:
+    """As `check_unlisted`, of any number of assets.
+
+    Raises:
+        StorageError, InputError: as `check_unlisted_in_order`.
+    """
+    if isinstance(manifest.assets, Listing):
+        return check_unlisted_in_order(manifest, tree, allow=allow)
+    return check_unlisted((asset.path for asset in manifest.assets), tree, allow=allow)
+
+
+def check_unlisted_in_order(
+    manifest: Manifest, tree: LocalTree, *, allow: frozenset[str] = frozenset()
+) -> list[Finding]:
+    """As `check_unlisted`, in memory that does not grow with the release.
+
+    Raises:
+        StorageError: the root is a link, or the tree cannot be read to its end; or a shard cannot be had any more.
+        InputError: a shard that lists assets is not what it was.
+    """
+    extra = _extra((path for path, _ in in_order(manifest.assets)), tree, allow)
+    try:
+        first = list(islice(extra, MOST_LISTED))
+        total = len(first) + sum(1 for _ in extra)
+    except MissingError:
+        return []
+    return unlisted_findings(first, total)
+
+
+def _extra(paths: Iterator[str], tree: LocalTree, allow: Iterable[str]) -> Iterator[tuple[str, Kind]]:
+    """Two lists in one order, side by side: what only the second has."""
+    allowed = frozenset(allow)
+    listed = next(paths, None)
+    for path, kind in walk_in_order(tree):
+        # What stands for a directory comes where its contents would.
+        place = f"{path}/" if kind in DIRECTORIES else path
+        while listed is not None and listed < place:
+            listed = next(paths, None)
+        if listed == place or path in allowed:
+            continue
+        if kind is Kind.EMPTY and listed is not None and listed.startswith(place):
+            continue
+        yield path, kind

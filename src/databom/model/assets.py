@@ -1,0 +1,255 @@
+"""Lists of assets: held to the rules in bulk, and, when they are long, decoded only while somebody looks at them.
+
+An asset takes some 350 bytes once it is decoded, more than twice what it takes in the document. So a long list keeps
+the document's bytes and where each part of it begins (`Encoded`), and whoever walks over it meets one part at a time.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from array import array
+from collections.abc import Iterator, Sequence
+from itertools import islice, pairwise
+from operator import attrgetter, lt
+from typing import Any, NamedTuple, overload
+
+import msgspec
+
+from databom.errors import InputError, Problem
+from databom.model import digest, members, paths, strictjson
+from databom.model.claims import UNSEEN, Asset
+
+MAX_ASSETS = 2_000_000
+"""Assets that one manifest lists by itself; a larger release lists them in shards."""
+MAX_STRING_CHARS = 65_536
+"""The longest string anywhere in a manifest, in characters."""
+PART = 8_192
+"""Assets that are decoded at a time."""
+FEW = 2 * PART
+"""Lists up to this length are kept decoded."""
+
+_TEXTS = tuple(map(attrgetter, ("media_type", "license", "creator_id", "consent")))
+_ASSETS = msgspec.json.Decoder(tuple[Asset, ...])
+_RAWS = msgspec.json.Decoder(list[msgspec.Raw])
+_VALUES = msgspec.json.Decoder(list[Any])
+
+
+class _Object(msgspec.Struct, gc=False):
+    """Any object, for counting."""
+
+
+_OBJECTS = msgspec.json.Decoder(list[_Object])
+
+
+class Refused(Exception):  # noqa: N818  # never escapes this room
+    """A rule that types cannot say does not hold; `wording` finds the words."""
+
+
+class Listing(Sequence[Asset]):
+    """A release's assets where they are too many to keep decoded: the same each time they are walked over.
+
+    `list(listing)` is what it avoids. Indexing decodes the part that is asked for.
+    """
+
+    @abstractmethod
+    def parts(self) -> Iterator[Sequence[Asset]]:
+        """All assets, in the document's order, a bounded number at a time."""
+
+    @abstractmethod
+    def in_order(self) -> Iterator[tuple[str, str]]:
+        """(path, SHA-256 in hex) of each asset, in the order of the paths' UTF-8 bytes."""
+
+    def __iter__(self) -> Iterator[Asset]:
+        for part in self.parts():
+            yield from part
+
+    @overload
+    def __getitem__(self, index: int) -> Asset: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Asset, ...]: ...
+    def __getitem__(self, index: int | slice) -> Asset | tuple[Asset, ...]:
+        if isinstance(index, slice):
+            wanted = range(*index.indices(len(self)))
+            if not wanted:
+                return ()
+            low, high = min(wanted[0], wanted[-1]), max(wanted[0], wanted[-1])
+            found = tuple(islice(self, low, high + 1))
+            return tuple(found[at - low] for at in wanted)
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        return next(islice(self, index % len(self), None))
+
+
+class Encoded(Listing):
+    """A list of assets as a manifest spells it, and where its parts begin."""
+
+    def __init__(self, text: msgspec.Raw, starts: array[int], count: int, *, is_verbatim: bool) -> None:
+        self._view = memoryview(text)
+        self._starts = starts
+        self._count = count
+        self.is_verbatim = is_verbatim
+        """Whether the manifest spells it so; False where it was spelled anew, to leave out what is null."""
+
+    def __len__(self) -> int:
+        return self._count
+
+    def parts(self) -> Iterator[tuple[Asset, ...]]:
+        """As `Listing.parts`."""
+        return map(_ASSETS.decode, self.texts())
+
+    def texts(self) -> Iterator[bytes]:
+        """All parts as JSON lists, spelled as the document spells them."""
+        for begin, end in pairwise(self._starts):
+            yield b"[%b]" % bytes(self._view[begin:end]).rstrip(b" \t\r\n,")
+
+    def in_order(self) -> Iterator[tuple[str, str]]:
+        """As `Listing.in_order`. A list that is not in order is sorted in memory, by its paths."""
+        names = [asset.path for asset in self]
+        if all(map(lt, names, islice(names, 1, None))):
+            del names
+            return ((asset.path, asset.sha256) for asset in self)
+        order = sorted(range(len(names)), key=names.__getitem__)
+        digests = "".join([asset.sha256 for asset in self])
+        return ((names[at], digests[64 * at : 64 * at + 64]) for at in order)
+
+
+class Listed(NamedTuple):
+    """A list of assets that keeps the rules."""
+
+    assets: Sequence[Asset]
+    tree: str
+    total_bytes: int | None
+    """None where a size is not declared."""
+
+
+def read_listed(text: msgspec.Raw, *, is_verbatim: bool) -> Listed:
+    """The assets a manifest lists, every rule checked that concerns them alone.
+
+    `is_verbatim` says that the text is the manifest's own, and not spelled anew.
+
+    Raises:
+        InputError: `manifest.limit`: they are too many, or their sizes add up to too much.
+        Refused: another rule does not hold.
+        msgspec.MsgspecError: they are no assets.
+    """
+    assets: Sequence[Asset] = _assets_of(text, is_verbatim)
+    if not assets:
+        raise Refused("assets")
+    names: list[str] = []
+    total = sized = 0
+    lines: digest.TreeDigest | None = digest.TreeDigest()
+    for part in parts_of(assets):
+        check_texts(part)
+        fresh = [asset.path for asset in part]
+        if lines is not None and all(map(lt, [*names[-1:], *fresh], islice(fresh, not names, None))):
+            lines.add((asset.path, asset.sha256) for asset in part)  # in order so far: no second walk
+        else:
+            lines = None
+        names += fresh
+        sizes = [asset.size for asset in part if asset.size is not None]
+        total, sized = total + sum(sizes), sized + len(sizes)
+    if len(names) != len(assets) or paths.check_paths(names):
+        raise Refused("paths")
+    del names
+    check_total(total)
+    tree = lines.digest() if lines is not None else digest.tree_digest(in_order(assets), is_sorted=True)
+    return Listed(assets, tree, total if sized == len(assets) else None)
+
+
+def parts_of(assets: Sequence[Asset]) -> Iterator[Sequence[Asset]]:
+    """The assets, a bounded number at a time."""
+    if isinstance(assets, Listing):
+        return assets.parts()
+    return (assets[start : start + PART] for start in range(0, len(assets), PART))
+
+
+def in_order(assets: Sequence[Asset]) -> Iterator[tuple[str, str]]:
+    """(path, SHA-256 in hex) of each asset, in the order of the paths' UTF-8 bytes."""
+    if isinstance(assets, Listing):
+        return assets.in_order()
+    return ((asset.path, asset.sha256) for asset in sorted(assets, key=attrgetter("path")))
+
+
+def check_total(total: int) -> None:
+    """Refuse sizes whose sum no JSON reader holds exactly.
+
+    Raises:
+        InputError: `manifest.limit`.
+    """
+    if total > strictjson.MAX_INT:
+        raise limit(
+            "the sizes add up to too much", f"at most {strictjson.MAX_INT:,} bytes", f"{total:,} bytes"
+        )
+
+
+def check_texts(assets: Sequence[Asset]) -> None:
+    """The rules for digests and texts that types leave out, in bulk.
+
+    Raises:
+        Refused: one does not hold.
+    """
+    hexes = [asset.sha256 for asset in assets]
+    # bytes.fromhex would take upper case and spaces, `$` in a pattern a trailing line feed.
+    if set(map(len, hexes)) != {64} or "".join(hexes).encode().translate(None, b"0123456789abcdef"):
+        raise Refused("sha256")
+    texts: set[str | None] = set().union(*[asset.flags for asset in assets if asset.flags])
+    for get in _TEXTS:
+        texts.update(map(get, assets))
+    if UNSEEN.search("".join(filter(None, texts))):
+        raise Refused("a control or invisible character")
+
+
+def is_good_asset(value: Any) -> bool:
+    """Whether one parsed asset needs no second look when problems are worded; its path has one of its own."""
+    try:
+        check_texts([msgspec.convert(members.prune(value, Asset), Asset)])
+    except (msgspec.MsgspecError, Refused):
+        return False
+    return True
+
+
+def decode(text: bytes) -> tuple[Asset, ...]:
+    """The assets in a JSON list, by type only.
+
+    Raises:
+        msgspec.MsgspecError: they are no assets.
+    """
+    assets: tuple[Asset, ...]
+    try:
+        assets = _ASSETS.decode(text)
+    except msgspec.MsgspecError:
+        # A null says absent. Most types take it as it stands; lists do not.
+        if b"null" not in text:
+            raise
+        pruned = [members.prune(value, Asset) for value in _VALUES.decode(text)]
+        assets = _ASSETS.decode(msgspec.json.encode(pruned))
+    return assets
+
+
+def _assets_of(text: msgspec.Raw, is_verbatim: bool) -> Sequence[Asset]:
+    count = len(_OBJECTS.decode(text))
+    if count > MAX_ASSETS:
+        raise limit("the manifest lists too many assets", f"at most {MAX_ASSETS:,}", f"{count:,}")
+    if count <= FEW:
+        few: tuple[Asset, ...] = _ASSETS.decode(text)
+        return few
+    return Encoded(text, _starts(bytes(text), _RAWS.decode(text)), count, is_verbatim=is_verbatim)
+
+
+def _starts(text: bytes, raws: Sequence[msgspec.Raw]) -> array[int]:
+    """Where each part begins, and where the last one ends. Between two assets there is only space and a comma."""
+    starts = array("q")
+    at = text.index(b"[") + 1
+    for number, raw in enumerate(raws):
+        at = text.index(b"{", at)
+        if number % PART == 0:
+            starts.append(at)
+        at += len(raw)
+    starts.append(at)
+    return starts
+
+
+def limit(what: str, expected: str, found: str, subject: str = "/assets") -> InputError:
+    """The refusal of a list that is beyond a limit."""
+    do = "ask the publisher to split the release"
+    return InputError(Problem("manifest.limit", subject, what, expected=expected, found=found, do=do))
