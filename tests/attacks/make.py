@@ -11,6 +11,7 @@ THE KEYS ARE WORTHLESS. Their private halves are the numbers below; whoever trus
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import hmac
 import json
@@ -528,6 +529,124 @@ def group_a() -> None:  # noqa: C901  # one call a case
 
 
 FILES_DIGEST = sha(FILES["cat.txt"])
+
+
+def lines(rows: list[Json]) -> bytes:
+    return b"".join(compact(row) + b"\n" for row in rows)
+
+
+def sharded(
+    parts: dict[str, list[Json]], raws: dict[str, bytes] | None = None, *, one: Json | None = None
+) -> dict[str, bytes]:
+    """A release whose assets are listed in shards, validly signed. `raws` are bytes of shards that are signed instead
+    of the lines; `one` changes what the index says of the first.
+    """
+    shards = {uri: lines(rows) for uri, rows in parts.items()} | (raws or {})
+    index = [
+        {
+            "uri": uri,
+            "sha256": sha(shards[uri]),
+            "size": len(shards[uri]),
+            "count": len(rows),
+            "media_type": "application/x-ndjson",
+        }
+        for uri, rows in parts.items()
+    ]
+    index[0].update(one or {})
+    value = manifest(assets=None, asset_index=index)
+    raw = dump(value)
+    rows = [row for rows in parts.values() for row in rows]
+    rows += rows[:1] * ((one or {}).get("count", len(parts["index/0"])) - len(parts["index/0"]))
+    return {
+        **shards,
+        "manifest.json": raw,
+        "manifest.json.dsse": dump(envelope(statement(raw, {**value, "assets": rows}), MARKET)),
+    }
+
+
+def group_a15() -> None:
+    cat, dog = listed(FILES)
+    bird, ant = listed({"images/bird": b"", "images/ant": b""})
+    good = {"index/0": [cat], "index/1": [dog]}
+    case("A15", "good", "the assets are listed in shards", files=sharded(good))
+    case("A15", "order", "shards in no order", files=sharded({"index/0": [dog], "index/1": [cat]}))
+    case(
+        "A15",
+        "overlapping",
+        "shards whose paths overlap, in no order",
+        files=sharded({"index/0": [dog, ant], "index/1": [cat, bird]}),
+        assets={**FILES, "images/bird": b"", "images/ant": b""},
+    )
+    line, next_line = lines([cat]), lines([dog])
+    for name, title, code, data in (
+        ("swapped", "two shards change places", "integrity.size", next_line),
+        ("truncated", "a shard is cut", "integrity.size", line[:-5]),
+        ("longer", "a shard has a line more", "integrity.size", line + next_line),
+        ("byte", "a byte of a shard is another", "integrity.mismatch", line.replace(b"cat", b"cot")),
+        ("html", "an HTML page in place of a shard", "integrity.size", b"<html>log in</html>"),
+        ("gzip", "a shard is sent compressed", "integrity.size", gzip.compress(line, mtime=0)),
+        ("emptied", "a shard is emptied", "integrity.size", b""),
+    ):
+        case("A15", name, title, code, files={**sharded(good), "index/0": data})
+    lost = sharded(good)
+    del lost["index/1"]
+    case("A15", "lost", "a shard is not there", "integrity.missing", files=lost)
+    for name, title, code, one in (
+        ("count", "an index with another count than the shard", "manifest.schema", {"count": 2}),
+        ("uri_parent", "a shard outside the manifest's folder", "manifest.path", {"uri": "../0"}),
+        ("uri_absolute", "a shard at an absolute path", "manifest.path", {"uri": "/etc/hostname"}),
+        ("uri_file", "a shard at a file: location", "manifest.path", {"uri": "file:///etc/hostname"}),
+        ("uri_http", "a shard at an http: location", "manifest.path", {"uri": "http://127.0.0.1:9/0"}),
+        ("uri_chained", "a shard at a chained location", "manifest.path", {"uri": "simplecache::s3://b/0"}),
+        (
+            "uri_query",
+            "a shard at a location with a query",
+            "manifest.path",
+            {"uri": "https://h.invalid/0?k=x"},
+        ),
+        ("type", "a media type that is no shard's", "manifest.schema", {"media_type": "application/gzip"}),
+        ("huge", "a shard larger than any may be", "manifest.schema", {"size": 2**40}),
+    ):
+        case("A15", name, title, code, files=sharded(good, one=one))
+    for name, title, code, data in (
+        ("repeated", "a member twice in one line", "manifest.syntax", line.replace(b"{", b'{"path":"x",')),
+        ("two_values", "two values on a line", "manifest.syntax", line[:-1] + b"," + line),
+        ("split", "one value on two lines", "manifest.schema", line.replace(b",", b",\n", 1)),
+        ("no_line_feed", "the last line feed is missing", "manifest.syntax", line[:-1]),
+        ("carriage", "lines end as on Windows", "manifest.syntax", line[:-1] + b"\r\n"),
+        ("compressed", "a shard that was signed compressed", "manifest.syntax", gzip.compress(line, mtime=0)),
+        ("markup", "an HTML page that was signed as a shard", "manifest.syntax", b"<html></html>\n"),
+        ("empty_line", "an empty line", "manifest.schema", line + b"\n"),
+    ):
+        case("A15", name, title, code, files=sharded(good, {"index/0": data}))
+    for name, title, code, rows in (
+        ("twice", "one path in two shards", "manifest.duplicate", [dog, cat]),
+        ("case", "two paths that one file system folds", "manifest.path", [dog, {**cat, "path": "CAT.txt"}]),
+        (
+            "folder",
+            "a file in one shard, a folder in another",
+            "manifest.path",
+            [{**cat, "path": "cat.txt/x"}],
+        ),
+        ("climbs", "a path that leads out", "manifest.path", [dog, {**cat, "path": "../x"}]),
+    ):
+        case("A15", name, title, code, files=sharded({"index/0": [cat], "index/1": rows}))
+    value = json.loads(sharded(good)["manifest.json"])
+    case(
+        "A15",
+        "both",
+        "assets listed in the manifest and in shards",
+        "manifest.schema",
+        files=signed(manifest(asset_index=value["asset_index"])),
+    )
+    others = about(dump(value), {**value, "assets": [cat, {**dog, "sha256": sha(b"x")}]})
+    case(
+        "A15",
+        "tree",
+        "a statement about other assets than the shards list",
+        "signature.invalid",
+        files={**sharded(good), **others},
+    )
 
 
 # --- B: who said so ---------------------------------------------------------------------------------------
@@ -1708,7 +1827,7 @@ def make(out: Path = HERE) -> None:
     WRITTEN.clear()
     for old in out.glob("*/case.json"):
         shutil.rmtree(old.parent)
-    for group in (group_a, group_b, group_c, group_d, group_e, group_l):
+    for group in (group_a, group_a15, group_b, group_c, group_d, group_e, group_l):
         group()
 
 

@@ -11,7 +11,7 @@ from attacks import run
 ROOT = Path(__file__).parents[2]
 LINE = re.compile(r"^\| (?P<id>[A-Z]\d\d) \| (?P<folders>[^|]*) \| (?P<tests>[^|]*) \|$", re.MULTILINE)
 LATER = {"C07", "C08", "L08"}
-GROUPS = {"A": 14, "B": 18, "C": 9, "D": 17, "E": 12, "L": 8}
+GROUPS = {"A": 15, "B": 18, "C": 9, "D": 17, "E": 12, "L": 8}
 
 
 def rows() -> dict[str, tuple[list[str], list[str]]]:
