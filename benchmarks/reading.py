@@ -1,7 +1,11 @@
-"""How much the strict reading of a manifest costs: `python benchmarks/reading.py [ASSETS]...`, by default 100000.
+"""What a manifest costs before an asset is looked at: `python benchmarks/reading.py [ASSETS]...`, by default 100000.
 
-Prints, for each size, the CPU seconds of `read_manifest` in a process of its own, the ratio to `json.loads` of the same
-bytes in the same process, and the memory the reading took as a multiple of the document's size.
+For each size, compact and as large as one gets with every member an asset is likely to have:
+
+- the CPU seconds of `read_manifest` in a process of its own, the ratio to `json.loads` of the same bytes in the same
+  process, and the memory the reading took as a multiple of the document's size;
+- for each form of signature, a whole process that decides whether the manifest is believed (imports, trust root, strict
+  reading, signature, release and policy): its CPU seconds, and its peak memory as a multiple of the document's size.
 """
 
 from __future__ import annotations
@@ -10,8 +14,18 @@ import hashlib
 import json
 import subprocess
 import sys
+import tempfile
+from datetime import timedelta
+from pathlib import Path
 
-CHILD = """
+from databom.model import times
+from databom.model.manifest import read_manifest
+from databom.trust import dsse, jws
+from databom.trust.keys import PrivateKey
+from databom.trust.root_editing import add_key, new_root
+from databom.trust.statement import PAYLOAD_TYPE, manifest_statement
+
+READ = """
 import json, re, sys, time
 from databom.model.manifest import read_manifest
 raw = open(sys.argv[1], "rb").read()
@@ -26,36 +40,83 @@ json.loads(raw)
 plain = time.process_time() - start
 print(json.dumps({"strict": strict, "plain": plain, "grown": grown, "bytes": len(raw), "assets": len(manifest.assets)}))
 """
+JUDGE = """
+import json, re, sys, time
+from pathlib import Path
+from databom.storage.location import parse_location
+from databom.tasks.believing import load_trust
+from databom.tasks.judging import judge
+from databom.tasks.receiving import receive
+believed = load_trust(None, Path(sys.argv[2]), None)
+report = judge(receive(parse_location(sys.argv[1])), believed, config=None).report(None)
+peak = int(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1]) * 1024
+print(json.dumps({"verdict": report.verdict, "cpu": time.process_time(), "peak": peak}))
+"""
 
 
-def document(count: int) -> bytes:
-    """A manifest as marketplaces write them: one digest and size an asset, compact."""
-    assets = [
-        {
-            "path": f"images/{n // 1000:04}/{n:07}.jpg",
-            "sha256": hashlib.sha256(b"%d" % n).hexdigest(),
-            "size": n,
-        }
-        for n in range(count)
-    ]
-    head = {"dataset_id": "d", "version": "1", "license": {"type": "commercial", "spdx": "CC-BY-4.0"}}
-    return json.dumps({**head, "assets": assets, "signature": ""}, separators=(",", ":")).encode()
+def assets(count: int, *, rich: bool) -> list[dict[str, object]]:
+    """The list as marketplaces write it: a digest and a size an asset, or a good deal more."""
+    rows: list[dict[str, object]] = []
+    for n in range(count):
+        digest = hashlib.sha256(b"%d" % n).hexdigest()
+        row: dict[str, object] = {"path": f"images/{n // 1000:04}/{n:07}.jpg", "sha256": digest, "size": n}
+        if rich:
+            row |= {
+                "media_type": "image/jpeg",
+                "license": "CC-BY-4.0",
+                "creator_id": f"creator:{n % 1000:05}",
+            }
+            row |= {"consent": f"person:{n:08}", "flags": ["person"]}
+        rows.append(row)
+    return rows
+
+
+def write(folder: Path, rows: list[dict[str, object]]) -> None:
+    """A manifest in both forms of signature, and a trust root that believes it."""
+    key, now = PrivateKey.generate(), times.now()
+    root = new_root(now=now, expires=now + timedelta(days=300))
+    root = add_key(root, key.public, role="marketplace", marketplace="m", datasets=["d"], now=now)
+    (folder / "trust.json").write_bytes(root)
+    head = {"dataset_id": "d", "version": "1", "creator_id": "c", "issued_at": "2026-01-01T00:00:00Z"}
+    content = {**head, "license": {"type": "commercial", "spdx": "CC-BY-4.0"}, "assets": rows}
+
+    def dump(signature: str) -> bytes:
+        return json.dumps({**content, "signature": signature}, separators=(",", ":")).encode()
+
+    (folder / "embedded.json").write_bytes(dump(jws.sign_embedded(content, key)))
+    (folder / "detached.json").write_bytes(raw := dump(""))
+    envelope = dsse.sign(PAYLOAD_TYPE, manifest_statement(read_manifest(raw)), [key])
+    (folder / "detached.json.dsse").write_bytes(dsse.format_envelope(envelope))
+
+
+def ask(script: str, *arguments: Path) -> dict[str, float]:
+    """What a script prints, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)], check=True, capture_output=True
+    )
+    answer: dict[str, float] = json.loads(done.stdout)
+    return answer
 
 
 def main() -> None:
     """Measure each size named on the command line."""
-    import tempfile
-
     for count in [int(text) for text in sys.argv[1:]] or [100_000]:
-        with tempfile.NamedTemporaryFile(suffix=".json") as file:
-            file.write(document(count))
-            file.flush()
-            done = subprocess.run([sys.executable, "-c", CHILD, file.name], check=True, capture_output=True)
-        found = json.loads(done.stdout)
-        print(
-            f"{found['assets']:>9,} assets  {found['bytes'] / 1e6:6.1f} MB  {found['strict']:6.2f} s CPU  "
-            f"{found['strict'] / found['plain']:.1f} x json.loads  memory {found['grown'] / found['bytes']:.2f} x"
-        )
+        for rich in (False, True):
+            with tempfile.TemporaryDirectory() as base:
+                folder = Path(base)
+                write(folder, assets(count, rich=rich))
+                found = ask(READ, folder / "detached.json")
+                size = found["bytes"]
+                print(
+                    f"{count:>9,} assets  {size / 1e6:6.1f} MB  {found['strict']:6.2f} s CPU  "
+                    f"{found['strict'] / found['plain']:.1f} x json.loads  memory {found['grown'] / size:.2f} x"
+                )
+                for form in ("detached", "embedded"):
+                    whole = ask(JUDGE, folder / f"{form}.json", folder / "trust.json")
+                    print(
+                        f"{form:>16}: {whole['verdict']}, whole process {whole['cpu']:6.2f} s CPU, "
+                        f"{whole['peak'] / 2**20:.0f} MiB, {whole['peak'] / size:.2f} x"
+                    )
 
 
 if __name__ == "__main__":
