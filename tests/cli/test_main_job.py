@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from databom import tasks
+from databom.tasks import recorded
 from support.house import FILES, House
 
 
@@ -345,3 +347,21 @@ def test_a_strict_sync_that_refuses_leaves_no_report_of_a_pass(house: House) -> 
     assert json.loads(last.read_bytes()) == answer.report
     house.ok("sync", "pets")
     assert json.loads(report.read_bytes())["verdict"] == "pass"
+
+
+@pytest.mark.parametrize("form", [(), ("--embed",)])
+def test_a_release_is_pinned_where_it_lies(house: House, form: tuple[str, ...]) -> None:
+    """Its manifest and envelope are no unlisted files; anything else beside them is."""
+    house.init()
+    manifest = house.release(FILES, *form)
+    here = house.project / "release"
+    shutil.move(manifest.parent, here)
+    house.ok("add", here / "manifest.json", "--name", "pets", "--path", "release")
+    house.ok("sync", "pets")
+    assert house.json("verify", "pets").code == 0
+    project = tasks.Project.load(house.project)
+    assert recorded.compare(project, "pets") == ("pass", None)
+    (here / "more.txt").write_text("unlisted")
+    for command in ("verify", "sync"):
+        assert house.json(command, "pets").blocking == {"integrity.unlisted"}
+    assert recorded.compare(project, "pets").verdict != "pass"

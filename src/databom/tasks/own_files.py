@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from databom.model.lock import Pin
 from databom.model.manifest import Manifest
 from databom.model.shards import is_relative
 from databom.storage.location import Location
+from databom.tasks.project import Project
 from databom.tasks.receiving import ENVELOPE_SUFFIX, TIMESTAMPS_SUFFIX
 
 
@@ -30,3 +32,15 @@ def own_shards(manifest: Manifest | None) -> frozenset[str]:
     """The shards that lie below the manifest's own directory: they belong to the release, and are no assets."""
     index = manifest.index if manifest is not None else ()
     return frozenset(shard.uri for shard in index if is_relative(shard))
+
+
+def own_in_folder(place: Project, pin: Pin, manifest: Manifest | None = None) -> frozenset[str]:
+    """The documents of a release that was pinned where it lies: those in the pin's own folder.
+
+    Raises:
+        InputError: the lock names a source that databom would never have written.
+    """
+    source = place.source(pin.source)
+    if not source.is_local:
+        return frozenset()
+    return own_documents(source, place.locate(str(place.data_path(pin))), manifest)

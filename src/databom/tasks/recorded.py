@@ -96,7 +96,7 @@ def record(project: Project, name: str, outcomes: Iterable[Outcome]) -> bool:
         known = [(path, stat) for path, stat in assets if stat is not None]
         if len(known) != len(assets) or not known or not _outlive_the_tick(stat for _, stat in known):
             return False
-        directories = _directories(root, [path for path, _ in known])
+        directories = _directories(root, [path for path, _ in known], _own(project, name))
         if directories is None or any(_look(root, path) != stat for path, stat in known):
             return False
         header = {
@@ -141,7 +141,14 @@ def _outlive_the_tick(stats: Iterable[FileStat]) -> bool:
     return True
 
 
-def _directories(root: Path, paths: Sequence[str]) -> list[_Entry] | None:
+def _own(project: Project, name: str) -> frozenset[str]:
+    """What may stand in the folder beside the assets: our workshop, and the manifest of what was pinned in place."""
+    from databom.tasks.own_files import own_in_folder
+
+    return own_in_folder(project, project.pin(name)) | {PARTIAL}
+
+
+def _directories(root: Path, paths: Sequence[str], own: frozenset[str]) -> list[_Entry] | None:
     """The directories that hold the assets, as they look now; None when one holds anything else."""
     expected: dict[str, set[str]] = {}
     for path in paths:
@@ -155,7 +162,7 @@ def _directories(root: Path, paths: Sequence[str]) -> list[_Entry] | None:
     entries = []
     for directory, names in sorted(expected.items()):
         before = _look(root, directory)
-        if before is None or _listed(root, directory) != names:
+        if before is None or _listed(root, directory, own) != names:
             return None
         entries.append((directory, before._replace(size=0)))
     return entries
@@ -194,7 +201,8 @@ def compare(
             reason = _not_about(header, _subject(project, name))
             if reason is not None:
                 return Comparison("unverified", reason)
-            return _compare(project.data_path(project.pin(name)), header, file, _Patience(deadline, stop))
+            root, own = project.data_path(project.pin(name)), _own(project, name)
+            return _compare(root, own, header, file, _Patience(deadline, stop))
     except FileNotFoundError:
         return Comparison("unverified", "its files were not proven on this machine (no stat record)")
     except (UnusableError, OSError, DatabomError):
@@ -212,7 +220,9 @@ class _Patience(NamedTuple):
         )
 
 
-def _compare(root: Path, header: Mapping[str, Any], file: BinaryIO, patience: _Patience) -> Comparison:
+def _compare(
+    root: Path, own: frozenset[str], header: Mapping[str, Any], file: BinaryIO, patience: _Patience
+) -> Comparison:
     assets, total = header["assets"], header["assets"] + header["directories"]
     done = moved = 0
     for block in _read_blocks(file):
@@ -237,7 +247,7 @@ def _compare(root: Path, header: Mapping[str, Any], file: BinaryIO, patience: _P
             elif (
                 not is_asset
                 and now[3:] != known[3:]
-                and _listed(root, path) != _recorded_names(file, path, assets)
+                and _listed(root, path, own) != _recorded_names(file, path, assets)
             ):
                 return Comparison(
                     "fail", f"something was added to or removed from {printable(path) or 'the folder'}"
@@ -257,11 +267,9 @@ def _look(root: Path, path: str) -> FileStat | None:
         return None
 
 
-def _listed(root: Path, directory: str) -> set[str]:
+def _listed(root: Path, directory: str, own: frozenset[str]) -> set[str]:
     names = set(os.listdir(f"{root}/{directory}"))  # noqa: PTH208
-    if not directory:
-        names.discard(PARTIAL)
-    return names
+    return names if directory else names - own
 
 
 def _recorded_names(file: BinaryIO, directory: str, assets: int) -> set[str]:

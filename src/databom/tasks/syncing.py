@@ -51,6 +51,7 @@ from databom.tasks.believing import Believed, load_trust
 from databom.tasks.ingesting import Fetched, ingest
 from databom.tasks.judging import Judged, judge_pin
 from databom.tasks.mirrors import Source
+from databom.tasks.own_files import own_in_folder
 from databom.tasks.progress import Progress, Silent
 from databom.tasks.project import Project, exclusive_project, find_root
 from databom.tasks.quarantine import Case
@@ -148,7 +149,7 @@ class _Sync:
                 for outcome in self._assets(manifest, tree, staging):
                     outcomes[outcome.path] = outcome
                     tried = True
-            self.findings += check_unlisted(outcomes, tree)
+            self.findings += check_unlisted(outcomes, tree, allow=own_in_folder(self.place, pin, manifest))
         except (StorageError, InputError) as error:
             self.findings += findings_of(error)
             if not tried:  # one trouble with the folder, not one for each asset
@@ -179,7 +180,8 @@ class _Sync:
                     part = replace(manifest, assets=assets)
                     outcomes = [*self._assets(part, tree, staging)]
                     total.add(check_outcomes(part, outcomes, tree.shown))
-            self.findings += check_unlisted_in_order(manifest, tree)
+            own = own_in_folder(self.place, pin, manifest)
+            self.findings += check_unlisted_in_order(manifest, tree, allow=own)
         except (StorageError, InputError) as error:
             self.findings += findings_of(error)
         findings = (*self.findings, *total.findings(count))

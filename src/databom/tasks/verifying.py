@@ -27,7 +27,7 @@ from databom.storage.tree import LocalTree
 from databom.tasks import mirrors
 from databom.tasks.believing import Believed, load_trust
 from databom.tasks.judging import Judged, judge, judge_pin, remember
-from databom.tasks.own_files import beside, own_documents, own_shards
+from databom.tasks.own_files import beside, own_documents, own_in_folder, own_shards
 from databom.tasks.progress import Progress, Silent
 from databom.tasks.project import Project, typed
 from databom.tasks.receiving import receive
@@ -204,13 +204,14 @@ def _verify_pin(place: Project, name: str, believed: Believed, options: _Options
         return known.explain_report(_verify_assets(judged, name, location, options, allow=own))
     folder = place.data_path(pin)
     try:
+        own = own_in_folder(place, pin, judged.manifest)
         is_there = files.has_folder(folder)
-    except StorageError as error:
+    except (InputError, StorageError) as error:
         return judged.report(name, findings_of(error), _none_checked(judged.manifest))
     if not is_there:
         return judged.report(name, (absent(judged.manifest, name, pin.path),), _none_checked(judged.manifest))
     tree = LocalTree(folder, cache_root=dvc_state.cache_root(place.root))
-    return known.explain_report(_verify_tree(judged, name, tree, options))
+    return known.explain_report(_verify_tree(judged, name, tree, options, allow=own))
 
 
 def _verify_manifest(place: Project | None, target: str, believed: Believed, options: _Options) -> Report:
