@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +17,7 @@ from databom.model.manifest import Asset, read_manifest
 from databom.model.text import printable
 from databom.storage import files
 from databom.storage.location import parse_location
+from databom.storage.posix import storage_error
 from databom.storage.tree import Kind, LocalTree
 from databom.tasks.keyring import read_private_key
 from databom.tasks.progress import Progress, Silent
@@ -174,33 +176,36 @@ def _stated(value: Any) -> Any:
 def _assets(folder: Path, target: Path, key: Path, progress: Progress) -> list[dict[str, Any]]:
     tree = LocalTree(folder)
     suffixes = ("", ENVELOPE_SUFFIX, TIMESTAMPS_SUFFIX)
-    own = {target.with_name(target.name + suffix).resolve() for suffix in suffixes}
-    index = index_folder(target).resolve()
-    paths = []
+    own = {str(target.with_name(target.name + suffix).resolve()) for suffix in suffixes}
+    index, private = index_folder(target).resolve(), key.stat()
+    root = str(folder.resolve())  # what the walk gives below it goes through no link: its texts are resolved
+    sizes: dict[str, int] = {}
     for path, kind in tree.walk():
-        full = (folder / path).resolve()
-        if full in own or is_part(full, index):
-            continue
-        if (folder / path).resolve() == key.resolve():
-            # As an asset it would be uploaded, and whoever fetched the release could sign the next one.
-            raise ConfigError(
-                f"the private key {key} lies in the folder that would be published",
-                hint="move it out; if it has been uploaded already, make a new one with `databom key new FILE`",
-            )
-        if kind is Kind.EMPTY:
+        full = f"{root}/{path}"
+        if full in own or is_part(full, index) or kind is Kind.EMPTY:
             continue
         if kind is not Kind.FILE:
             raise ConfigError(
                 f"{folder / path} is a {kind.value}; a release holds regular files only",
                 hint="replace it by a file, or move it out of the folder",
             )
-        paths.append(path)
+        try:
+            status = os.stat(full)  # noqa: PTH116  # a million times: no Path objects
+        except OSError as error:  # gone meanwhile
+            raise storage_error(error, full, "look at") from error
+        if (status.st_dev, status.st_ino) == (private.st_dev, private.st_ino):
+            # As an asset it would be uploaded, and whoever fetched the release could sign the next one.
+            raise ConfigError(
+                f"the private key {key} lies in the folder that would be published",
+                hint="move it out; if it has been uploaded already, make a new one with `databom key new FILE`",
+            )
+        sizes[path] = status.st_size
+    paths = sorted(sizes)
     if not paths:
         raise ConfigError(f"{folder} holds no files", hint="a release has at least one asset")
-    sizes = {path: (folder / path).stat().st_size for path in paths}
     progress.start(str(folder), assets=len(paths), size=sum(sizes.values()))
     try:
-        wanted = [Asset(path=path, sha256="", size=None) for path in sorted(paths)]
+        wanted = [Asset(path=path, sha256="", size=None) for path in paths]
         rows = [*measure_all(wanted, tree, progress=progress.update)]
     finally:
         progress.stop()

@@ -47,9 +47,10 @@ def index_folder(manifest: Path) -> Path:
     return manifest.with_name(manifest.name.removesuffix(".json") + ".index")
 
 
-def is_part(path: Path, folder: Path) -> bool:
+def is_part(path: str, folder: Path) -> bool:
     """Whether a file is a part that a publication wrote into its folder."""
-    return path.parent == folder and _PART.fullmatch(path.name) is not None
+    parent, _, name = path.rpartition("/")
+    return parent == str(folder) and _PART.fullmatch(name) is not None
 
 
 def check_folder(folder: Path) -> None:
