@@ -87,6 +87,24 @@ def test_a_release_is_copied_under_its_digests_and_remembered(
     assert not list((synced.project / ".databom/mirror").iterdir())
 
 
+def test_the_shards_of_a_large_release_go_with_it(house: House, faulty_bucket: FaultyBucket) -> None:
+    """Whoever reads the mirror by its address needs nothing else, and a shard that is not right is told."""
+    mirror = faulty_bucket.location
+    house.init()
+    house.ok("add", house.release(TWINS, "--sequence", "1", "--shard", "2"), "--name", "pets")
+    house.ok("sync", "pets")
+    assert house.json("mirror", "pets", str(mirror)).code == 0
+    folder = release_of(house)
+    shards = {path for path in in_it(mirror) if path.startswith(f"{folder}/manifest.index/")}
+    assert len(shards) == 2
+    address = f"{mirror}/{folder}/manifest.json"
+    answer = house.json("verify", address, "--trust", house.project / "provenance/trust.json", cwd=house.base)
+    assert (answer.code, answer.report["summary"]["checked"]) == (0, 4)
+    assert house.json("verify", "pets", "--mirror").code == 0
+    S3Reader(mirror).put(min(shards), b"{}\n")
+    assert house.json("verify", "pets", "--mirror").blocking == {"mirror.conflict"}
+
+
 def test_text_says_whether_it_is_locked_and_how_to_lock_it(synced: House, bucket: Location) -> None:
     told = synced.ok("mirror", "pets", str(bucket))
     assert "WARN   mirror.lock" in told.out

@@ -391,7 +391,7 @@ class _Mirroring:
                 "the kept manifest was changed while its assets were copied",
                 hint="run the same command again",
             )
-        for key, raw in mirrors.documents(received, self.manifest.digest):
+        for key, raw in mirrors.documents(received, self.manifest):
             wanted = Wanted(key, digest_of(raw).removeprefix("sha256:"), len(raw), key)
             if self.journal.has(key, wanted.sha256):
                 done = Done(wanted, Stored.TAKEN, len(raw))

@@ -5,12 +5,15 @@
     <mirror>/releases/<64 hex>/manifest.json.dsse   last, with the signature and its time stamps beside it
     <mirror>/releases/<64 hex>/manifest.json.dsse.tsr
 
+The shards of a large release are at `<mirror>/releases/<64 hex>/` and their uri.
+
 So a mirror describes itself: whoever has a trust root can verify or pin `<mirror>/releases/…/manifest.json` like any
 other manifest. That its assets are by digest is recognized by the folder's name being the manifest's own digest.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from databom.errors import ConfigError, InputError, StorageError
@@ -18,6 +21,7 @@ from databom.model.digest import hex_of
 from databom.model.digest import sha256 as digest_of
 from databom.model.finding import Finding, Severity, findings_of
 from databom.model.manifest import Asset, Manifest
+from databom.model.shards import check_bytes, is_relative
 from databom.storage.keyed import KeyedReader
 from databom.storage.location import Location, parse_location
 from databom.storage.reader import Reader, open_reader, read_optional_document
@@ -38,15 +42,28 @@ def release_key(digest: str) -> str:
     return f"{RELEASES}/{hex_of(digest)}"
 
 
-def documents(received: Received, digest: str) -> list[tuple[str, bytes]]:
-    """A release's documents by their keys, the manifest last: where it is, all is."""
-    path = f"{release_key(digest)}/{MANIFEST}"
-    found = [
-        (path + TIMESTAMPS_SUFFIX, received.timestamps),
-        (path + ENVELOPE_SUFFIX, received.envelope),
-        (path, received.manifest),
-    ]
-    return [(key, raw) for key, raw in found if raw is not None]
+def documents(received: Received, manifest: Manifest) -> Iterator[tuple[str, bytes]]:
+    """A release's documents by their keys, the manifest last: where it is, all is.
+
+    The shards that the manifest expects beside itself are among them; those with an address of their own stay there.
+
+    Raises:
+        InputError, StorageError: a kept shard is not what it was, or cannot be read.
+    """
+    folder = release_key(manifest.digest)
+    for shard in manifest.index:
+        if is_relative(shard) and received.shards is not None:
+            raw = received.shards(shard)
+            check_bytes(raw, shard)
+            yield f"{folder}/{shard.uri}", raw
+    found = (
+        (TIMESTAMPS_SUFFIX, received.timestamps),
+        (ENVELOPE_SUFFIX, received.envelope),
+        ("", received.manifest),
+    )
+    for suffix, document in found:
+        if document is not None:
+            yield f"{folder}/{MANIFEST}{suffix}", document
 
 
 def mirror_of(root: Location, digest: str) -> Location | None:
@@ -131,17 +148,17 @@ def sources(place: Project, name: str, manifest: Manifest) -> list[Source]:
     return [root] if mirror is None else [from_mirror(mirror, manifest), root]
 
 
-def check_documents(place: Project, name: str) -> list[Finding]:
+def check_documents(place: Project, name: str, manifest: Manifest) -> list[Finding]:
     """Whether the documents of a pin in its mirror are, byte for byte, those that are kept here.
 
     Raises:
         ConfigError: the pin has no mirror.
         InputError: the lock holds something that databom would never have written.
-        StorageError: the kept documents cannot be read.
+        InputError, StorageError: the kept documents cannot be read, or are not what they were.
     """
     mirror, received = required(place, name), kept(place, name)
     findings: list[Finding] = []
-    for key, raw in documents(received, place.pin(name).manifest) if received is not None else ():
+    for key, raw in documents(received, manifest) if received is not None else ():
         where = mirror.join(key)
         try:
             found: bytes | None = read_optional_document(where, limit=len(raw))

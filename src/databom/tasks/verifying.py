@@ -274,7 +274,7 @@ def _verify_own_mirror(place: Project, judged: Judged, name: str, options: _Opti
     assert judged.manifest is not None
     try:
         report = _verify_mirror(judged, name, mirrors.required(place, name), options)
-        return report.plus(mirrors.check_documents(place, name))
+        return report.plus(mirrors.check_documents(place, name, judged.manifest))
     except (InputError, StorageError) as error:
         return judged.report(name, findings_of(error), _none_checked(judged.manifest))
 
