@@ -67,24 +67,26 @@ def plan(assets: Iterable[Asset], reader: Reader) -> Plan:
     if not isinstance(reader, LocalTree):
         return Plan(_remote_batches(assets, getattr(reader, "parallel", None)), [])
     single: list[tuple[int, str, int | None, str]] = []
-    small: list[tuple[str, int | None, str, int]] = []
+    small: list[tuple[str, int | None, str]] = []
+    hints: dict[str, int] = {}
     for asset in assets:
         weight = asset.size
         if weight is None:
-            weight = reader.size_hint(asset.path)
+            weight = hints[asset.path] = reader.size_hint(asset.path)
         if weight <= SMALL_BYTES:
-            small.append((asset.path, asset.size, asset.sha256, weight))
+            small.append((asset.path, asset.size, asset.sha256))
         else:
             single.append((-weight, asset.path, asset.size, asset.sha256))
+    small.sort()
     batches: list[Batch] = []
-    batch: list[tuple[str, int | None, str]] = []
-    room = 0
-    for path, size, sha256, weight in sorted(small):
-        if not batches or len(batch) == BATCH_FILES or weight > room:
-            batch, room = [], BATCH_BYTES
-            batches.append(batch)
-        batch.append((path, size, sha256))
-        room -= weight
+    start, room = 0, BATCH_BYTES
+    for at, (path, size, _) in enumerate(small):
+        room -= hints[path] if size is None else size
+        if at - start == BATCH_FILES or room < 0:
+            batches.append(small[start:at])
+            start, room = at, BATCH_BYTES - (hints[path] if size is None else size)
+    if small:
+        batches.append(small[start:])
     return Plan([[(path, size, sha256)] for _, path, size, sha256 in sorted(single)], batches)
 
 
