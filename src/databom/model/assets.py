@@ -25,7 +25,7 @@ MAX_STRING_CHARS = 65_536
 """The longest string anywhere in a manifest, in characters."""
 PART = 8_192
 """Assets that are decoded at a time."""
-FEW = 16 * PART
+FEW = 4 * PART
 """Lists up to this length are kept decoded."""
 
 _TEXTS = tuple(map(attrgetter, ("media_type", "license", "creator_id", "consent")))
