@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from databom.errors import StorageError
 from databom.storage.localfile import is_settled
+from databom.storage.posix import close
 from databom.storage.tree import OPEN_FILE, TreeBatch
 
 
@@ -69,5 +70,5 @@ def match_small(
         except OSError:
             careful.append(at)
         finally:
-            os.close(descriptor)
+            close(descriptor)
     return Matched(size, careful, looks)
