@@ -176,3 +176,18 @@ def test_a_provider_never_raises_and_costs_nothing_outside(
     monkeypatch.setattr(place, "find", broken)
     assert RunContext().in_context() is False
     assert provider.tags() == {}
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [('mode = "enforce"', "enforce"), ('  mode="enforce" # now', "enforce"), ('mode = "observe"', "observe")],
+)
+def test_a_typo_elsewhere_in_the_policy_opens_no_gate(
+    mode: str, expected: str, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    path = project / "databom.toml"
+    path.write_text(path.read_text().replace('mode = "observe"', mode) + "\n[policy\n")
+    found = place.find()
+    assert found is not None
+    assert found.mode == expected

@@ -115,14 +115,22 @@ def _read(root: str) -> Place | None:
 
 
 def _settings(root: str) -> tuple[str, str]:
-    """`[mlflow] auto` and `mode`. A mode that is neither word enforces: the gate then says what is wrong with it."""
+    """`[mlflow] auto` and `mode`. A mode that is neither word enforces: the gate then says what is wrong with it.
+
+    So does a file that cannot be read as a whole and has a line that enforces: a typo elsewhere opens no gate.
+    """
+    import re
     import tomllib
 
+    raw = b""
     try:
-        table = tomllib.loads(_bytes(f"{root}/databom.toml", MAX_CONFIG_BYTES).decode()).get("mlflow", {})
+        raw = _bytes(f"{root}/databom.toml", MAX_CONFIG_BYTES)
+        table = tomllib.loads(raw.decode()).get("mlflow", {})
         auto, mode = table.get("auto", "full"), table.get("mode", "observe")
     except (OSError, ValueError, AttributeError, RecursionError):
-        return "full", "observe"
+        return "full", "enforce" if re.search(
+            rb"^[ \t]*mode[ \t]*=[ \t]*[\"']enforce", raw, re.MULTILINE
+        ) else "observe"
     return auto if auto in _AUTO else "full", "observe" if mode == "observe" else "enforce"
 
 

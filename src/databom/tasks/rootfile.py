@@ -118,7 +118,7 @@ def read_root(path: Path) -> bytes:
     try:
         is_link = path.is_symlink()
     except (OSError, ValueError) as error:
-        raise ConfigError(f"the trust root {shown} cannot be looked at: {error}") from None
+        raise ConfigError(f"the trust root {shown} cannot be looked at: {_reason(error)}") from None
     if is_link:
         raise ConfigError(
             f"the trust root {shown} is a symbolic link and is not followed",
@@ -133,6 +133,10 @@ def read_root(path: Path) -> bytes:
         ) from None
     except DatabomError as error:
         raise ConfigError(f"the trust root {shown} cannot be read: {error}", hint=error.hint) from None
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return error.strerror or type(error).__name__ if isinstance(error, OSError) else str(error)
 
 
 def check_writable(path: Path, project: Project | None) -> Iterator[Finding]:
