@@ -372,3 +372,21 @@ def test_two_pins_in_one_folder(house: House, folder: str) -> None:
     assert answer.code == 2
     assert f"{folder} overlaps data/pets, the folder of the pin 'pets'" in answer.err
     assert snapshot(house.project) == {**before, ".databom/project.lock": before[".databom/project.lock"]}
+
+
+@pytest.mark.parametrize("place", ["s3://bucket", "s3://bucket/", "r2://bucket/prefix/"])
+def test_a_bucket_is_no_manifest(house: House, place: str) -> None:
+    house.init()
+    for command in ("add", "verify"):
+        answer = house.cli(command, place)
+        assert answer.code == 2
+        assert "names no object" in answer.err
+        assert "name the manifest itself" in answer.err
+
+
+def test_a_folder_is_no_manifest(house: House) -> None:
+    house.init()
+    manifest = house.release()
+    answer = house.json("add", manifest.parent)
+    assert answer.code in (1, 3)
+    assert {one["do"] for one in answer.findings if one["severity"] == "block"} == {"name the file itself"}

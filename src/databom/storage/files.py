@@ -99,7 +99,8 @@ def read_bounded(path: Path, limit: int, *, prefix: str = "manifest") -> bytes:
     try:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
-            raise UnsafeFileError(f"{shown} is {_kind(mode)}, not a file", where=shown)
+            hint = "name the file itself" if stat.S_ISDIR(mode) else None
+            raise UnsafeFileError(f"{shown} is {_kind(mode)}, not a file", where=shown, hint=hint)
         parts, left = [], limit + 1
         while left and (part := os.read(descriptor, min(left, 1 << 20))):
             parts.append(part)

@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 
 from databom.errors import (
+    ConfigError,
     DatabomError,
     DeniedError,
     InputError,
@@ -306,12 +307,18 @@ def read_document(
     Raises:
         InputError: `manifest.limit`: it is larger than `limit`.
         MissingError: there is no such document.
+        ConfigError: the location is a bucket, not an object in it.
         StorageError: it cannot be had.
     """
     if location.is_local:
         from databom.storage.files import read_bounded
 
         return read_bounded(location.local_path, limit)
+    if location.is_bucket and (not location.path or location.path.endswith("/")):
+        raise ConfigError(
+            f"{location.shown} names no object",
+            hint="name the manifest itself: s3://bucket/prefix/manifest.json",
+        )
     reader = _remote(location, name, marketplace, patience)
     return with_retries(
         lambda: _read_all(reader, location, limit, patience),
