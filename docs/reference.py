@@ -1,12 +1,15 @@
 """Write the two reference pages that can be read off the program: `reference/cli.md` and `reference/manifest.md`.
 
+And the other way, for SARIF, what the page Findings says about each code: `src/databom/checks/formats/codes.json`.
+
 `python docs/reference.py` writes them; `python docs/reference.py --check` says whether they are up to date (exit 1 when
-not). A test asks the same, so neither page can fall behind.
+not). A test asks the same, so none can fall behind.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from importlib.resources import files
@@ -18,6 +21,7 @@ import click
 from databom.cli import cli
 
 PAGES = Path(__file__).resolve().parent / "reference"
+CODES = PAGES.parents[1] / "src" / "databom" / "checks" / "formats" / "codes.json"
 WIDTH = 100
 
 CLI_HEAD = """\
@@ -226,19 +230,43 @@ def _text(part: dict[str, Any]) -> str:
     return text.replace("|", "\\|").replace(", none of them control or invisible characters", "")
 
 
+def codes() -> str:
+    """What each code says and what to do about it, as plain text, a code a line; of a code with two rows, both."""
+    known: dict[str, list[list[str]]] = {}
+    for line in (PAGES / "findings.md").read_text(encoding="utf-8").splitlines():
+        cells = [_plain(cell) for cell in line.strip("|").split(" | ")]
+        if (
+            line.startswith("| `") and len(cells) > 2
+        ):  # with two cells: of a file, where no report can be made
+            known.setdefault(cells[0], []).append(cells[-2:])
+    rows = {
+        code: ["; or: ".join(dict.fromkeys(said)) for said in zip(*rows, strict=True)]
+        for code, rows in known.items()
+    }
+    lines = (
+        f"{json.dumps(code)}: {json.dumps(row, ensure_ascii=False)}" for code, row in sorted(rows.items())
+    )
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _plain(cell: str) -> str:
+    """A cell without its Markdown."""
+    return re.sub(r"\[([^]]+)\]\([^)]*\)", r"\1", cell).replace("`", "").replace("**", "").strip()
+
+
 def main(arguments: list[str]) -> int:
-    """Write or check the pages; the exit code."""
+    """Write or check the files; the exit code."""
     stale = []
-    for name, text in (("cli.md", cli_page()), ("manifest.md", manifest_page())):
-        path = PAGES / name
+    texts = {PAGES / "cli.md": cli_page(), PAGES / "manifest.md": manifest_page(), CODES: codes()}
+    for path, text in texts.items():
         if path.is_file() and path.read_text(encoding="utf-8") == text:
             continue
-        stale.append(name)
+        stale.append(path.relative_to(PAGES.parents[1]))
         if "--check" not in arguments:
             path.write_text(text, encoding="utf-8")
     verb = "would be" if "--check" in arguments else "was"
     for name in stale:
-        print(f"docs/reference/{name} {verb} rewritten")
+        print(f"{name} {verb} rewritten")
     return 1 if stale and "--check" in arguments else 0
 
 

@@ -12,6 +12,8 @@
 | `memory` | has it forgotten, or gone back behind, what the base had seen? |
 | `gate` | do license, payment and consent allow the intended use? |
 
+And the answers, for other programs: `formats/` writes a report as SARIF, JUnit XML and Markdown.
+
 A check takes what it judges as arguments (a manifest, a reader, a clock's reading) and yields or returns
 `databom.model.finding.Finding`s. "The answer is no" is a finding; so is "this one could not be answered"
 (`storage.*`), so that one dead asset does not hide nine bad ones. Checks read; they never write, ask the
