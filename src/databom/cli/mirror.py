@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from databom.cli.options import Common, common
+from databom.cli.options import Common, reporting
 
 
 @click.command()
 @click.argument("name")
 @click.argument("url")
-@common
+@reporting
 def mirror(options: Common, name: str, url: str) -> None:
     """Copy a pin's release into a bucket your team owns, once and for good.
 

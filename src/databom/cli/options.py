@@ -6,7 +6,7 @@ import contextlib
 import functools
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -15,9 +15,17 @@ import click
 
 from databom.errors import StorageError
 
+FORMATS = ("text", "json")
+REPORT_FORMATS = (*FORMATS, "sarif", "junit", "markdown")
+"""Of a command that answers with a report."""
+
 if TYPE_CHECKING:
     from databom.cli.bars import Bars
     from databom.model.finding import Report, Reports
+
+    Choice = click.Choice[str]
+else:
+    Choice = click.Choice  # it takes a parameter from click 8.2 on
 
 Command = Callable[..., Any]
 
@@ -71,6 +79,12 @@ class Common:
         elif text:
             write(text)
 
+    def write_report(self, report: Report | Reports) -> None:
+        """A report on stdout, in the format that was asked for."""
+        from databom.cli.rendering import rendered
+
+        write(rendered(self, report), nl=False)
+
     def bars(self) -> Bars:
         """Progress bars on stderr; nothing where it is not a terminal or `-q`."""
         from databom.cli.bars import Bars
@@ -82,20 +96,34 @@ class Common:
 
         `passed` is the summary sentence of a pass, where the report's own would say too little.
         """
-        from databom.cli.text import render
-
         if self.strict:
             report = report.strict()
-        if self.json:
-            write(report.to_json(), nl=False)
-        else:
-            write(render(report, quiet=self.quiet, verbose=self.verbose))
+        self.write_report(report)
         code = report.verdict.exit_code
         self.say(passed if passed and code == 0 else report.sentence())
         raise click.exceptions.Exit(code)
 
 
-def common(function: Command) -> Command:
+class _Formats(Choice):
+    """Says of a report's format why this command does not have it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """As `click.Choice`."""
+        if value in REPORT_FORMATS and value not in self.choices:
+            self.fail(
+                f"{value!r} is for reports, and this command answers with none: use one of {', '.join(self.choices)}.",
+                param,
+                ctx,
+            )
+        return super().convert(value, param, ctx)
+
+
+def reporting(function: Command) -> Command:
+    """As `common`, for a command that answers with a report: it takes a report's formats, too."""
+    return common(function, formats=REPORT_FORMATS)
+
+
+def common(function: Command, *, formats: Sequence[str] = FORMATS) -> Command:
     """Give a command the options that all commands share, as its first argument."""
 
     @click.option(
@@ -106,7 +134,7 @@ def common(function: Command) -> Command:
     @click.option(
         "--format",
         "format_",
-        type=click.Choice(["text", "json"]),
+        type=_Formats(formats),
         default="text",
         show_default=True,
         help="Of stdout.",

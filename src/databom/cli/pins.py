@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from databom.cli.options import Common, common
+from databom.cli.options import Common, reporting
 
 
 @click.command()
@@ -13,7 +13,7 @@ from databom.cli.options import Common, common
 @click.option("--root", metavar="URL", help="Where the assets are. Default: the manifest's own directory.")
 @click.option("--path", metavar="DIR", help="Where the assets go. Default: data/NAME.")
 @click.option("--no-dvc", is_flag=True, help="Write no stage into dvc.yaml.")
-@common
+@reporting
 def add(
     options: Common, manifest: str, name: str | None, root: str | None, path: str | None, no_dvc: bool
 ) -> None:
@@ -33,7 +33,7 @@ def add(
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--refetch", is_flag=True, help="Fetch again what was quarantined. This is recorded.")
 @click.option("--full", is_flag=True, help="Hash every local file, whatever is remembered.")
-@common
+@reporting
 def sync(options: Common, names: tuple[str, ...], refetch: bool, full: bool) -> None:
     """Fetch what is missing, verify every byte, judge, write the report. What the DVC stage runs.
 
@@ -60,7 +60,7 @@ def sync(options: Common, names: tuple[str, ...], refetch: bool, full: bool) -> 
     "--allow-rollback", is_flag=True, help="Pin it even if it is not newer. This is recorded in databom.lock."
 )
 @click.option("--no-dvc", is_flag=True, help="Leave dvc.yaml as it is.")
-@common
+@reporting
 def update(options: Common, name: str, manifest: str | None, allow_rollback: bool, no_dvc: bool) -> None:
     """Move a pin to a newer release of its dataset.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from databom.cli.options import Common, common, write
+from databom.cli.options import Common, common, reporting, write
 
 if TYPE_CHECKING:
     from databom.tasks.rotating import RootUpdate
@@ -145,7 +145,7 @@ def trust_sign(options: Common, file: Path, keys: tuple[Path, ...]) -> None:
 
 @trust.command("diff")
 @click.argument("new", type=FILE, metavar="NEW.json")
-@common
+@reporting
 def trust_diff(options: Common, new: Path) -> None:
     """Show what an update would change, and whether it would be accepted. Writes nothing; exits as the update would."""
     from databom.tasks.rotating import trust_diff as task
@@ -155,7 +155,7 @@ def trust_diff(options: Common, new: Path) -> None:
 
 @trust.command("update")
 @click.argument("new", type=FILE, metavar="NEW.json")
-@common
+@reporting
 def trust_update(options: Common, new: Path) -> None:
     """Move to the next version of the trust root, signed by enough keys of this version and of its own.
 
@@ -186,8 +186,6 @@ def trust_show(options: Common, trust_file: Path | None) -> None:
 
 
 def _answer(options: Common, update: RootUpdate, accepted: str) -> NoReturn:
-    from databom.cli.text import render
-
     report = update.report.strict() if options.strict else update.report
     code = report.verdict.exit_code
     if options.json:
@@ -195,9 +193,10 @@ def _answer(options: Common, update: RootUpdate, accepted: str) -> NoReturn:
         value: dict[str, Any] = {**report.to_dict(), "version": update.version, "changes": changes}
         write(json.dumps(value, indent=2, ensure_ascii=False))
     else:
-        for change in update.changes:
-            write(_line(change))
-        write(render(report, quiet=True, verbose=options.verbose))
+        if options.format == "text":
+            for change in update.changes:
+                write(_line(change))
+        dataclasses.replace(options, quiet=True).write_report(report)
     count = len(report.blocking)
     refused = f"is refused for {count} reason{'' if count == 1 else 's'}"
     options.say(f"version {update.version} {refused if code else accepted}: {report.verdict.value}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from databom.cli.options import Common, common
+from databom.cli.options import Common, reporting
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -39,7 +39,7 @@ _executor = click.option(
 @click.option("--mirror", is_flag=True, help="Read from the mirror that databom.lock knows.")
 @click.option("--fast", is_flag=True, help="Read no byte: compare what the bucket recorded. Never a pass.")
 @click.option("--oms", is_flag=True, help="Each argument is an OpenSSF Model Signing bundle, not a manifest.")
-@common
+@reporting
 def verify(
     options: Common,
     targets: tuple[str, ...],
@@ -94,7 +94,7 @@ def verify(
 @_full
 @_leases
 @_executor
-@common
+@reporting
 def check(
     options: Common,
     base: str | None,
@@ -153,7 +153,7 @@ class _BeforeTheDash(click.Command):
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @_full
 @_leases
-@common
+@reporting
 def exec_(options: Common, names: tuple[str, ...], full: bool, leases: bool) -> None:
     """Verify the named pins now (all by default), then run CMD in their place.
 
