@@ -42,8 +42,7 @@ A run with one metric on sqlite, and what MLflow's asking our context provider i
 MEMORY = """\
 ## Memory
 
-Peak of `databom verify`: it does not grow with bytes. It grows with files, because the answers are put into one order
-before the report is written.
+Peak of `databom verify`: it does not grow with bytes. It grows with files by what is kept of their manifest.
 """
 
 
