@@ -1,16 +1,13 @@
 """One loop that reads a stream and hashes it; verification and ingest both stand on it.
 
 The loop never reads more than one byte past the end it was given, whatever the other side sends, and keeps
-one buffer, or a few, however long the stream is.
+one buffer however long the stream is.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-from collections.abc import Callable, Generator, Sequence
-from queue import SimpleQueue
-from threading import Thread
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from databom.errors import FullError
@@ -21,9 +18,6 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 1 << 20
 """Buffer of one running loop."""
-AHEAD_BYTES = 256 << 20
-"""A local file of at least this size is read by a thread of its own, ahead of the hashing."""
-AHEAD_BUFFERS = 4
 
 MAX_UNSIZED_ASSET = 256 * 1024**3
 """Where reading stops when nothing we trust says how long an asset is: 256 GiB."""
@@ -73,70 +67,27 @@ def hash_stream(
         StorageError: reading or writing failed.
     """
     sha, name = hashlib.sha256(), hashlib.md5(usedforsecurity=False) if md5 else None
+    buffer = memoryview(bytearray(min(CHUNK_BYTES, stop + 1)))
+    readinto = getattr(stream, "readinto", None)
     size = 0
-    with contextlib.closing(_chunks(stream, stop + 1)) as chunks:
-        for whole in chunks:
-            size += len(whole)
-            chunk = whole if size <= stop else whole[:-1]
-            sha.update(chunk)
-            if name is not None:
-                name.update(chunk)
-            for sink in sinks:
-                sink.write(chunk)
-            if meter is not None:
-                meter(len(chunk))
-    return Measured(size, sha.hexdigest(), None if name is None else name.hexdigest(), complete=size <= stop)
-
-
-def _chunks(stream: Stream, most: int) -> Generator[memoryview, None, None]:
-    """The bytes of a stream, at most so many; a buffer is good until the next one is asked for."""
-    readinto: Callable[[memoryview], int] | None = getattr(stream, "readinto", None)
-    if readinto is None:
-        while most and (data := stream.read(min(CHUNK_BYTES, most))):
-            yield memoryview(data)
-            most -= len(data)
-        return
-    if (stream.length or 0) >= AHEAD_BYTES:
-        yield from _ahead(readinto, most)
-        return
-    buffer = memoryview(bytearray(min(CHUNK_BYTES, most)))
-    while most and (count := readinto(buffer[: min(len(buffer), most)])):
-        yield buffer[:count]
-        most -= count
-
-
-def _ahead(readinto: Callable[[memoryview], int], most: int) -> Generator[memoryview, None, None]:
-    """As `_chunks`, read by a thread of its own while the caller hashes what is there."""
-    free: SimpleQueue[memoryview | None] = SimpleQueue()
-    full: SimpleQueue[tuple[memoryview, int] | BaseException] = SimpleQueue()
-    for _ in range(AHEAD_BUFFERS):
-        free.put(memoryview(bytearray(CHUNK_BYTES)))
-
-    def read() -> None:
-        left, count = most, 1
-        try:
-            while count and (buffer := free.get()) is not None:
-                count = readinto(buffer[: min(left, len(buffer))]) if left else 0
-                left -= count
-                full.put((buffer, count))
-        except BaseException as error:  # noqa: BLE001  # raised again where it is waited for
-            full.put(error)
-
-    thread = Thread(target=read, name="databom-ahead", daemon=True)
-    thread.start()
-    try:
-        while True:
-            ready = full.get()
-            if isinstance(ready, BaseException):
-                raise ready
-            buffer, count = ready
-            if not count:
-                return
-            yield buffer[:count]
-            free.put(buffer)
-    finally:
-        free.put(None)
-        thread.join()
+    while size <= stop:
+        want = min(len(buffer), stop + 1 - size)
+        chunk = buffer[: readinto(buffer[:want])] if readinto else memoryview(stream.read(want))
+        if not chunk:
+            return Measured(
+                size, sha.hexdigest(), name.hexdigest() if name is not None else None, complete=True
+            )
+        size += len(chunk)
+        if size > stop:
+            chunk = chunk[:-1]
+        sha.update(chunk)
+        if name is not None:
+            name.update(chunk)
+        for sink in sinks:
+            sink.write(chunk)
+        if meter is not None:
+            meter(len(chunk))
+    return Measured(size, sha.hexdigest(), name.hexdigest() if name is not None else None, complete=False)
 
 
 def copy_verified(
