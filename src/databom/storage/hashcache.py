@@ -48,6 +48,7 @@ _COUNTS = struct.Struct("<II")
 _INDEX = struct.Struct("<Q")
 _KEY = struct.Struct("<QQQqq")
 _SIZE = struct.Struct("<Q")
+_SIZE_AT = struct.calcsize("<QQ")
 _DIGESTS = struct.Struct("<32s16s")
 KEY_SIZE = _KEY.size
 ROW_SIZE = _KEY.size + _DIGESTS.size
@@ -79,7 +80,9 @@ def key_of(row: bytes) -> FileStat:
 
 def row_size(rows: bytes | bytearray, start: int) -> int:
     """The size, in bytes, of the file whose row begins at `start`."""
-    return _SIZE.unpack_from(rows, start + 16)[0]  # type: ignore[no-any-return]  # one Q
+    size: int
+    (size,) = _SIZE.unpack_from(rows, start + _SIZE_AT)
+    return size
 
 
 def unpack_row(data: bytes | bytearray | memoryview) -> Row:
