@@ -6,7 +6,7 @@ claims about rows and sizes are looked at before a page is decompressed, and row
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -17,7 +17,7 @@ from databom.model.text import printable
 if TYPE_CHECKING:
     from databom.model.claims import Shard
 
-MEDIA_TYPE = "application/vnd.apache.parquet"
+MEDIA_TYPE: Final = "application/vnd.apache.parquet"
 BATCH_ROWS = 4_096
 MAX_COLUMNS = 100
 COLUMNS = (

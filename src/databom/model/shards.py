@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import re
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -39,8 +39,8 @@ __all__ = [
     "read_shard",
 ]
 
-NDJSON = "application/x-ndjson"
-PARQUET = parquet.MEDIA_TYPE
+NDJSON: Final = "application/x-ndjson"
+PARQUET: Final = parquet.MEDIA_TYPE
 URI_RULE = "a relative path, or an https, s3 or r2 location without a query"
 
 _LOCATION = re.compile(r"(?:https|s3|r2)://[^/?#@\\\s]+(?:/[^/?#\\\s]+)+")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import islice
@@ -19,12 +19,12 @@ import msgspec
 
 from databom.errors import ConfigError
 from databom.model import parquet
-from databom.model.claims import MAX_SHARD_ASSETS, MAX_SHARD_BYTES, MAX_SHARDS, Shard
+from databom.model.claims import MAX_SHARD_ASSETS, MAX_SHARD_BYTES, MAX_SHARDS, Shard, ShardType
 from databom.model.shards import NDJSON, PARQUET
 from databom.storage import files
 from databom.storage.posix import storage_error
 
-FORMATS = {"ndjson": NDJSON, "parquet": PARQUET}
+FORMATS: Mapping[str, ShardType] = {"ndjson": NDJSON, "parquet": PARQUET}
 _PART = re.compile(r"part-[0-9]{5}-[0-9a-f]{16}\.(?:ndjson|parquet)")
 
 
@@ -95,7 +95,7 @@ def write_shards(assets: Sequence[dict[str, Any]], cut: Cut, folder: Path) -> li
             sha256=digest,
             size=len(raw),
             count=len(part),
-            media_type=FORMATS[cut.format],  # type: ignore[arg-type]  # one of the two, by the line above
+            media_type=FORMATS[cut.format],
         )
         index.append(msgspec.to_builtins(shard))
     return index
