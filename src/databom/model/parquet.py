@@ -20,18 +20,6 @@ if TYPE_CHECKING:
 MEDIA_TYPE: Final = "application/vnd.apache.parquet"
 BATCH_ROWS = 4_096
 MAX_COLUMNS = 100
-COLUMNS = (
-    "path",
-    "sha256",
-    "size",
-    "media_type",
-    "license",
-    "creator_id",
-    "consent",
-    "flags",
-    "redacted_from",
-)
-"""The members of an asset, as columns; others are kept like unknown members."""
 
 _ASK = "ask the publisher for a corrected release"
 

@@ -185,10 +185,6 @@ class Project:
             self.pin(name)
         return tuple(dict.fromkeys(names)) or tuple(sorted(self.lock.pins))
 
-    def reload(self) -> Project:
-        """The project as it is now on disk."""
-        return Project.load(self.root)
-
     def save_lock(self, lock: Lock) -> Project:
         """Write the lock atomically and return the project that holds it."""
         files.write_atomic(self.lock_path, format_lock(lock))
