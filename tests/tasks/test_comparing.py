@@ -15,7 +15,21 @@ from databom.model.config import Config, default_config_text, parse_config
 from support.house import House
 
 DEFAULT = default_config_text("origin")
-WITHOUT_ORDER = {"use.purpose", "log.location", "log.origin"}
+WITHOUT_ORDER = {
+    "use.territory",
+    "use.model",
+    "policy.allow",
+    "policy.deny",
+    "policy.payer",
+    "policy.own",
+    "accept.license",
+    "accept.payment",
+    "accept.personal_data",
+    "accept.coverage",
+    "use.purpose",
+    "log.location",
+    "log.origin",
+}
 
 
 def test_every_key_is_compared_and_orders_name_keys_that_exist() -> None:

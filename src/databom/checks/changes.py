@@ -110,6 +110,7 @@ _ORDERS: Mapping[str, Mapping[str, tuple[object, ...]]] = {
         "completeness": _LEVELS,
         "personal_data": _LEVELS,
         "coverage": _LEVELS,
+        "risk": ("normal", "high"),
     },
     "mlflow": {"auto": ("off", "tags", "full"), "mode": ("observe", "enforce")},
 }
@@ -135,7 +136,7 @@ def settings(config: Config) -> dict[str, object]:
 
 
 def settings_digest(config: Config) -> str:
-    """`sha256:<hex>` over everything that is compared; `Config.policy_digest` names `[policy]` and `[use]` only."""
+    """`sha256:<hex>` over everything that is compared; `Config.policy_digest` names only what judges a release."""
     text = json.dumps(
         settings(config), sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str
     )
@@ -145,9 +146,9 @@ def settings_digest(config: Config) -> str:
 def check_policy(base: Config | None, head: Config, *, approved: str | None) -> Iterator[Finding]:
     """`policy.weakened` for each key that demands less than at the base. Demanding more is silent.
 
-    Blocks, unless `approved` names what is there now: `Config.policy_digest` for keys of `[policy]` and `[use]`,
-    `settings_digest` for all. A digest approves only what it covers; else one that was named once for a policy
-    would let every later change elsewhere pass.
+    Blocks, unless `approved` names what is there now: `Config.policy_digest` for keys of `[policy]`, `[use]` and
+    `[accept]`, `settings_digest` for all. A digest approves only what it covers; else one that was named once for a
+    policy would let every later change elsewhere pass.
 
     Args:
         base: None where the base has no `databom.toml` that can be read: then everything is as if it had changed.
@@ -167,7 +168,7 @@ def check_policy(base: Config | None, head: Config, *, approved: str | None) -> 
         return
     before, after = settings(base), settings(head)
     weaker = [key for key in sorted({*before, *after}) if _is_weaker(key, before.get(key), after.get(key))]
-    is_covered = {key: key.startswith(("policy.", "use.")) for key in weaker}
+    is_covered = {key: key.startswith(("accept.", "policy.", "use.")) for key in weaker}
     digest = head.policy_digest if all(is_covered.values()) else whole
     for key in weaker:
         yield _weakened(

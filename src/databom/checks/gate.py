@@ -1,37 +1,42 @@
-"""May it be used so? Not judged yet: this release records license, payment and consent, and says so.
+"""May it be used so? What a believed manifest and the proofs kept for it say to the policy.
 
-A manifest that states no license at all is refused all the same: "nothing was said" can never be recorded as
-a permission.
+`check_use` asks everything that needs no asset. What a scanner finds in the assets is asked in `personal`.
+Whoever only verifies (`databom verify`) asks who signed and whether the bytes are right, and says `not_judged`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
+from databom.checks.attribution import check_attribution
+from databom.checks.license import check_license, check_stated
+from databom.checks.payment import check_payment
+from databom.model.config import Config
 from databom.model.finding import Finding, Severity
 from databom.model.manifest import Manifest
+from databom.model.proofs import Proofs
 from databom.model.text import printable
 
 
-def check_gate(manifest: Manifest) -> Iterator[Finding]:
+def not_judged(manifest: Manifest) -> Iterator[Finding]:
     """`license.missing` (block), else `license.not-judged` (info)."""
-    stated = manifest.license.spdx
-    if stated is None or not stated.strip():
+    missing = list(check_stated(manifest))
+    yield from missing
+    if not missing:
         yield Finding(
-            "license.missing",
-            Severity.BLOCK,
+            "license.not-judged",
+            Severity.INFO,
             manifest.release,
-            "the manifest states no license",
-            expected="license.spdx, an SPDX license expression",
-            found="none",
-            do="ask the marketplace under which license it sells this release",
+            "license, payment and consent were not judged: verifying asks who signed and if the bytes are right",
+            found=printable(manifest.license.spdx or ""),
+            do="databom check judges every pin by [use] and [policy] of databom.toml",
         )
-        return
-    yield Finding(
-        "license.not-judged",
-        Severity.INFO,
-        manifest.release,
-        "license, payment and consent are recorded, not judged: this version of databom has no gate for them",
-        found=printable(stated),
-        do="have legal compare the license with [use] in databom.toml",
-    )
+
+
+def check_use(manifest: Manifest, config: Config, proofs: Proofs, now: datetime) -> Iterator[Finding]:
+    """License, attribution, payment and consent against the policy, before any approval."""
+    yield from proofs.findings
+    yield from check_license(manifest, config, now)
+    yield from check_attribution(manifest, config.policy)
+    yield from check_payment(manifest, config.policy, proofs, now)

@@ -19,12 +19,15 @@ FILE = "databom.toml"
 
 
 class _Key(NamedTuple):
-    default: str | bool
+    default: str | bool | tuple[str, ...]
     choices: tuple[str, ...] | None
+    """What the value, or each member of a list, must be one of."""
     comment: str = ""
 
 
 _LEVELS = ("off", "warn", "require")
+ROLES = ("legal", "billing", "steward", "mlops")
+"""Roles of people who may accept what a check alone cannot."""
 _TABLES: dict[str, dict[str, _Key]] = {
     "use": {
         "purpose": _Key(
@@ -32,6 +35,10 @@ _TABLES: dict[str, dict[str, _Key]] = {
         ),
         "commercial": _Key(True, None, "whether the model, or what it makes, is used commercially"),
         "distribute": _Key("none", ("none", "api", "weights"), "none | api | weights"),
+        "territory": _Key((), None, 'ISO 3166-1 codes of where it is used, ["DE", "US"]; [] is not said'),
+        "model": _Key(
+            "generative", ("generative", "discriminative"), "what is trained: generative | discriminative"
+        ),
     },
     "policy": {
         "payment": _Key(
@@ -45,6 +52,17 @@ _TABLES: dict[str, dict[str, _Key]] = {
         ),
         "personal_data": _Key("off", _LEVELS, "off | warn | require"),
         "coverage": _Key("warn", _LEVELS, "data no pin covers: off | warn | require"),
+        "risk": _Key("normal", ("normal", "high"), "normal | high (legal approves every pin)"),
+        "allow": _Key((), None, "SPDX ids that are always allowed"),
+        "deny": _Key((), None, "SPDX ids that are never allowed"),
+        "payer": _Key("", None, 'who a receipt must say has paid; "" is anybody'),
+        "own": _Key((), None, "globs of paths of the team's own data, which no pin covers"),
+    },
+    "accept": {
+        "license": _Key(("legal",), ROLES, "who may accept a license that needs a review"),
+        "payment": _Key(("billing",), ROLES, "who may accept a payment that is not shown"),
+        "personal_data": _Key(("legal", "steward"), ROLES, "who may waive what a scanner found"),
+        "coverage": _Key(("steward",), ROLES, "who may accept data that no pin covers"),
     },
     "trust": {"root": _Key("provenance/trust.json", None, "which keys speak for which marketplace")},
     "log": {
@@ -57,8 +75,9 @@ _TABLES: dict[str, dict[str, _Key]] = {
     },
 }
 _COMMENTS = {
-    "use": "# What the data is used for. Recorded in every report; this version judges no license against it.",
+    "use": "# What the data is used for: every license is judged against it.",
     "policy": "# What must hold. Signature, integrity and license are always required and cannot be lowered.",
+    "accept": "# Which roles of the trust root may accept what (`databom approve`).",
     "trust": "# Who is believed.",
     "log": "# Where the evidence is kept.",
     "mlflow": "# What every MLflow run started in this project carries.",
@@ -73,6 +92,8 @@ class Use:
     purpose: str
     commercial: bool
     distribute: str
+    territory: tuple[str, ...] = ()
+    model: str = "generative"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +105,21 @@ class Policy:
     completeness: str
     personal_data: str
     coverage: str
+    risk: str = "normal"
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    payer: str = ""
+    own: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """Which roles may accept what; an empty tuple: nobody."""
+
+    license: tuple[str, ...] = ("legal",)
+    payment: tuple[str, ...] = ("billing",)
+    personal_data: tuple[str, ...] = ("legal", "steward")
+    coverage: tuple[str, ...] = ("steward",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +128,7 @@ class Config:
 
     use: Use
     policy: Policy
+    accept: Accept
     trust_root: str
     log_location: str
     log_origin: str
@@ -100,14 +137,13 @@ class Config:
 
     @property
     def policy_digest(self) -> str:
-        """`sha256:<hex>` of the RFC 8785 form of `{"policy": …, "use": …}`: goes into every report.
+        """`sha256:<hex>` of the RFC 8785 form of `{"accept": …, "policy": …, "use": …}`: goes into every report.
 
-        All members are strings and booleans with ASCII keys, for which sorted compact JSON is RFC 8785.
+        All members are strings, booleans and lists of strings with ASCII keys, for which sorted compact JSON is
+        RFC 8785.
         """
-        value = {
-            "policy": {key: getattr(self.policy, key) for key in _TABLES["policy"]},
-            "use": {key: getattr(self.use, key) for key in _TABLES["use"]},
-        }
+        parts = {"accept": self.accept, "policy": self.policy, "use": self.use}
+        value = {name: {key: getattr(part, key) for key in _TABLES[name]} for name, part in parts.items()}
         return sha256(json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
 
 
@@ -134,6 +170,7 @@ def parse_config(raw: bytes, *, where: str = FILE) -> Config:
     return Config(
         use=Use(**values["use"]),
         policy=Policy(**values["policy"]),
+        accept=Accept(**values["accept"]),
         trust_root=values["trust"]["root"],
         log_location=values["log"]["location"],
         log_origin=values["log"]["origin"],
@@ -158,19 +195,27 @@ def _table(name: str, document: dict[str, Any], where: str) -> dict[str, Any]:
         if key not in keys:
             raise ConfigError(f"{where}: unknown key '{name}.{key}'{_nearest(key, keys)}")
         _check(f"{name}.{key}", value, keys[key], where)
-    return {key: table.get(key, spec.default) for key, spec in keys.items()}
+    values = {key: table.get(key, spec.default) for key, spec in keys.items()}
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
 
 
 def _check(name: str, value: object, spec: _Key, where: str) -> None:
-    wanted = type(spec.default)
-    if type(value) is not wanted:
-        kind = "true or false" if wanted is bool else "a string"
-        raise ConfigError(f"{where}: {name} must be {kind}, found {value!r}")
-    if spec.choices and value not in spec.choices:
-        raise ConfigError(
-            f"{where}: {name} must be one of {', '.join(spec.choices)}, found {value!r}"
-            f"{_nearest(str(value), spec.choices)}"
-        )
+    if isinstance(spec.default, tuple):
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            raise ConfigError(f"{where}: {name} must be a list of strings, found {value!r}")
+        values = value
+    else:
+        wanted = type(spec.default)
+        if type(value) is not wanted:
+            kind = "true or false" if wanted is bool else "a string"
+            raise ConfigError(f"{where}: {name} must be {kind}, found {value!r}")
+        values = [value]
+    for one in values:
+        if spec.choices and one not in spec.choices:
+            raise ConfigError(
+                f"{where}: {name} must be one of {', '.join(spec.choices)}, found {one!r}"
+                f"{_nearest(str(one), spec.choices)}"
+            )
 
 
 def _nearest(word: str, valid: Any) -> str:

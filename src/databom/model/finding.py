@@ -125,6 +125,10 @@ class Report:
     trust: str | None = None
     policy: str | None = None
     about: str | None = None
+    approvals: tuple[dict[str, Any], ...] = ()
+    """What people accepted, and on whose word; sorted."""
+    scanners: tuple[dict[str, Any], ...] = ()
+    """Which scanners looked, in which versions, and at how many assets; sorted by name."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "findings", tuple(sorted(self.findings, key=_key)))
@@ -196,6 +200,8 @@ class Report:
             "reading": {"hashed": summary.hashed, "unchanged": summary.unchanged},
             "trust": self.trust,
             "policy": self.policy,
+            "approvals": list(self.approvals),
+            "scanners": list(self.scanners),
             "findings": [f.to_dict() for f in self.findings],
         }
 

@@ -23,6 +23,7 @@ from databom.storage import files
 from databom.storage.location import Location
 from databom.tasks import confine, equivocation
 from databom.tasks.believing import load_trust
+from databom.tasks.gatekeeping import Gatekeeper
 from databom.tasks.judging import Judged, content_digests, judge
 from databom.tasks.project import Project, exclusive_project, find_root, read_optional
 from databom.tasks.receiving import Received, keep, receive
@@ -129,7 +130,7 @@ def pin_release(
         confine.accept(place, name, pin)
     if stage is not None:
         stage.write()
-    return judged.report(name)
+    return Gatekeeper.of(place, name, judged, believed, now).documents(judged).report(name)
 
 
 def _doubted_for(judged: Judged) -> set[str]:

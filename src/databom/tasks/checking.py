@@ -71,6 +71,7 @@ def check(
         executor=executor,
         now=now,
         progress=progress,
+        gated=True,
     )
     assert isinstance(answer, Reports)
     if base is None or compared is None:

@@ -39,7 +39,9 @@ def gate(
     place = project if isinstance(project, Project) else Project.load(project)
     reports = []
     for name in place.names(names):
-        report = verify(name, full=full, leases=leases, project=place.root, now=now, progress=progress)
+        report = verify(
+            name, full=full, leases=leases, project=place.root, now=now, progress=progress, gated=True
+        )
         assert isinstance(report, Report)
         reports.append(report)
     return Reports(tuple(reports))

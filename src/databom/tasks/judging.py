@@ -6,7 +6,9 @@ The order is fixed, and the same in the docs:
 2. whoever signed them may speak for this dataset, now (`signature.*`, `trust.*`); then, of a large release, its shards
    are what was signed, and together a release (`integrity.*`, `manifest.*`);
 3. it is the release that was asked for, and history does not contradict it (`release.*`);
-4. it says enough, and policy allows the use (`manifest.incomplete`, `attribution.*`, `license.*`).
+4. it says enough (`manifest.incomplete`, `attribution.missing`, `license.missing`).
+
+Whether policy allows the use is asked by who is about to use it (`databom.tasks.gatekeeping`).
 
 A refusal in 1-3 means the document is not believed, and nothing may be written on its word. A refusal in 4 is
 about a believed document.
@@ -16,9 +18,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from databom.checks.completeness import check_completeness
-from databom.checks.gate import check_gate
+from databom.checks.gate import not_judged
 from databom.checks.release import check_clock, check_expiry, check_history, check_pin
 from databom.errors import InputError, StorageError
 from databom.model import times
@@ -54,6 +57,8 @@ class Judged:
     policy_digest: str | None
     keyids: tuple[str, ...] = ()
     marketplace: str | None = None
+    approvals: tuple[dict[str, Any], ...] = ()
+    """What people accepted of it (`databom.tasks.gatekeeping`)."""
 
     @property
     def is_believed(self) -> bool:
@@ -79,6 +84,7 @@ class Judged:
             summary=summary or Summary(assets=manifest.asset_count if manifest else 0),
             trust=self.believed.digest,
             policy=self.policy_digest,
+            approvals=self.approvals,
         )
 
 
@@ -126,7 +132,7 @@ def judge(
         doubts += check_history(manifest, content, core, seen)
     policy = (
         *check_completeness(manifest, config.policy if config else DEFAULT_POLICY, now),
-        *check_gate(manifest),
+        *not_judged(manifest),
     )
     return replace(opened, doubts=tuple(doubts), policy=policy, policy_digest=digest)
 

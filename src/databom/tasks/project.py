@@ -129,6 +129,10 @@ class Project:
         """The time stamps over the detached signature as received."""
         return self.root / "provenance" / "manifests" / f"{name}.json.dsse.tsr"
 
+    def evidence_dir(self, name: str) -> Path:
+        """Signed statements about the pin's manifests: receipts, consents, redaction records, approvals."""
+        return self.root / "provenance" / "evidence" / name
+
     def index_path(self, name: str) -> Path:
         """The folder of the shards that list a large release's assets, as received."""
         return self.root / "provenance" / "manifests" / f"{name}.index"

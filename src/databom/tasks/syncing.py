@@ -48,6 +48,7 @@ from databom.storage.staging import Staging
 from databom.storage.tree import LocalTree
 from databom.tasks import confine, mirrors, quarantine, recorded, retiring
 from databom.tasks.believing import Believed, load_trust
+from databom.tasks.gatekeeping import Gatekeeper
 from databom.tasks.ingesting import Fetched, ingest
 from databom.tasks.judging import Judged, judge_pin
 from databom.tasks.mirrors import Source
@@ -115,6 +116,7 @@ class _Sync:
     progress: Progress
     findings: list[Finding] = field(default_factory=list)
     known: Recogniser = field(init=False)
+    keeper: Gatekeeper | None = None
 
     def __post_init__(self) -> None:
         self.known = Recogniser(self.place, self.name)
@@ -126,6 +128,8 @@ class _Sync:
         recorded.forget(self.place, self.name)
         try:
             judged = judge_pin(self.place, self.name, self.believed, now=self.now)
+            self.keeper = Gatekeeper.of(self.place, self.name, judged, self.believed, self.now)
+            judged = self.keeper.documents(judged)
         except StorageError as error:
             subject = Subject(self.name, pin.release, pin.manifest, pin.tree)
             doubts = (*self.believed.findings, *findings_of(error))
@@ -328,6 +332,7 @@ class _Sync:
     # --- step 5 -------------------------------------------------------------------------------
 
     def _weighed(self, report: Report) -> Report:
+        report = report if self.keeper is None else self.keeper.assets(report)
         return report.strict() if self.strict else report
 
     def _passed(self, report: Report, outcomes: Iterable[Outcome]) -> None:

@@ -17,6 +17,7 @@ from databom.checks.statement import check_statement
 from databom.checks.streaming import check_all, check_all_listed
 from databom.errors import ConfigError, InputError, StorageError
 from databom.hosts import dvc_state
+from databom.model import times
 from databom.model.finding import Finding, Report, Reports, Severity, Subject, Summary, findings_of
 from databom.model.manifest import Manifest
 from databom.storage import files
@@ -26,6 +27,7 @@ from databom.storage.reader import Reader, open_reader
 from databom.storage.tree import LocalTree
 from databom.tasks import mirrors
 from databom.tasks.believing import Believed, load_trust
+from databom.tasks.gatekeeping import Gatekeeper
 from databom.tasks.judging import Judged, judge, judge_pin, remember
 from databom.tasks.own_files import beside, own_documents, own_in_folder, own_shards
 from databom.tasks.progress import Progress, Silent
@@ -60,6 +62,7 @@ def verify(
     project: Path | str | None = None,
     now: datetime | None = None,
     progress: Progress | None = None,
+    gated: bool = False,
 ) -> Report | Reports:
     """Ask of each target: who signed it, is it current, does every asset match. Writes nothing.
 
@@ -86,6 +89,7 @@ def verify(
         project: the project's folder; by default the one around the working directory.
         now: the time to judge by.
         progress: told how far it is.
+        gated: also judge each pin by the project's policy, as `check` does; a manifest has no policy to be judged by.
 
     Returns:
         One target gives a `Report`, otherwise `Reports`. A "no" is a verdict, never an exception.
@@ -111,7 +115,9 @@ def verify(
         from databom.tasks.executors import adapted
 
         executor = adapted(executor)
-    options = _Options(root, full, leases, executor, now, progress or Silent(), oms, mirror, fast)
+    options = _Options(
+        root, full, leases, executor, times.or_now(now), progress or Silent(), oms, mirror, fast, gated
+    )
     if place is not None and not names:
         return Reports(tuple(_verify_pin(place, name, believed, options) for name in place.names(())))
     reports = tuple(
@@ -132,11 +138,12 @@ class _Options:
         full: bool,
         leases: bool,
         executor: Executor | None,
-        now: datetime | None,
+        now: datetime,
         progress: Progress,
         oms: bool = False,
         mirror: bool = False,
         fast: bool = False,
+        gated: bool = False,
     ) -> None:
         self.root = root
         self.full = full
@@ -147,6 +154,7 @@ class _Options:
         self.oms = oms
         self.mirror = mirror
         self.fast = fast
+        self.gated = gated
 
 
 def _require_buckets(targets: tuple[str, ...], root: str | None, reads: bool) -> None:
@@ -182,8 +190,12 @@ def _needed(place: Project | None) -> Project:
 
 def _verify_pin(place: Project, name: str, believed: Believed, options: _Options) -> Report:
     pin = place.pin(name)
+    keeper = None
     try:
         judged = judge_pin(place, name, believed, now=options.now)
+        if options.gated:
+            keeper = Gatekeeper.of(place, name, judged, believed, options.now)
+            judged = keeper.documents(judged)
     except (InputError, StorageError) as error:
         return Report(
             Subject(name, pin.release, pin.manifest, pin.tree),
@@ -192,6 +204,13 @@ def _verify_pin(place: Project, name: str, believed: Believed, options: _Options
         )
     if not judged.is_believed or judged.manifest is None:
         return judged.report(name)
+    report = _verify_bytes(place, judged, name, options)
+    return report if keeper is None else keeper.assets(report)
+
+
+def _verify_bytes(place: Project, judged: Judged, name: str, options: _Options) -> Report:
+    pin = place.pin(name)
+    assert judged.manifest is not None
     known = Recogniser(place, name)
     if options.mirror:
         return known.explain_report(_verify_own_mirror(place, judged, name, options))

@@ -1,0 +1,63 @@
+"""Proofs: signed statements about one manifest that a team keeps beside it (`provenance/evidence/<name>/`).
+
+A receipt, a consent, a redaction record, an approval, a waiver: each is an in-toto Statement v1 whose one subject is
+the manifest, by digest. Here is what they say once their signature has been verified; who verified it is
+`databom.trust.proof`, and what a proof is good for is the checks' to decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from databom.model.finding import Finding
+
+
+class Kind(NamedTuple):
+    """A kind of proof: its short name, and which roles of the trust root may make one."""
+
+    name: str
+    roles: tuple[str, ...]
+
+
+KINDS: Mapping[str, Kind] = {
+    "urn:databom:payment-receipt:v1": Kind("payment", ("payment",)),
+    "urn:databom:consent:v1": Kind("consent", ("consent",)),
+    "urn:databom:redaction:v1": Kind("redaction", ("steward", "legal")),
+    "urn:databom:approval:v1": Kind("approval", ("legal", "billing", "steward", "mlops")),
+    "urn:databom:waiver:v1": Kind("waiver", ("legal", "steward")),
+}
+"""Every kind of proof by its `predicateType`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """One statement whose signature holds, about one manifest.
+
+    `roles` are those whose threshold its signatures meet, sorted: never empty. `predicate` is the statement's, parsed
+    strictly, its members not yet judged.
+    """
+
+    kind: str
+    file: str
+    """Its name in the evidence folder."""
+    digest: str
+    """`sha256:<hex>` of the file's bytes."""
+    manifest: str
+    """Digest of the manifest that it is about."""
+    roles: tuple[str, ...]
+    keyids: tuple[str, ...]
+    predicate: Mapping[str, Any] = field(hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Proofs:
+    """All that is kept for one pin: what holds, and findings about what does not."""
+
+    held: tuple[Proof, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    def of(self, kind: str) -> Iterator[Proof]:
+        """The proofs of one kind, by file name."""
+        return (proof for proof in self.held if proof.kind == kind)

@@ -1,0 +1,64 @@
+"""The gatekeeper: holds a believed release against the policy, with the proofs that are kept for it.
+
+Asked by whatever lets something happen: `add`, `sync`, `check`, `exec`, the MLflow door. In this order:
+
+1. `documents`: license, attribution, payment, consent, by the manifest and the proofs alone (`databom.checks.gate`);
+2. `assets`: what scanners found in the verified bytes (`databom.checks.personal`);
+3. both times, what the right people approved is settled (`databom.checks.approvals`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from databom.checks.approvals import settle
+from databom.checks.gate import check_use
+from databom.model.finding import Report
+from databom.model.proofs import Proofs
+from databom.tasks.attached import load_proofs
+from databom.tasks.believing import Believed
+from databom.tasks.judging import Judged
+from databom.tasks.project import Project
+
+NOT_JUDGED = "license.not-judged"
+
+
+@dataclass(frozen=True, slots=True)
+class Gatekeeper:
+    """One pin's gate at one time."""
+
+    place: Project
+    proofs: Proofs
+    now: datetime
+
+    @classmethod
+    def of(cls, place: Project, name: str, judged: Judged, believed: Believed, now: datetime) -> Gatekeeper:
+        """Read what is kept for the pin `name`, about the manifest that was judged.
+
+        Raises:
+            StorageError: the evidence folder is there and cannot be read.
+        """
+        proofs = Proofs()
+        if judged.is_believed and judged.manifest is not None:
+            proofs = load_proofs(place, name, judged.manifest.digest, believed, now)
+        return cls(place, proofs, now)
+
+    def documents(self, judged: Judged) -> Judged:
+        """The judgement with the gate's findings in place of "not judged"; a document not believed, as it is."""
+        manifest = judged.manifest
+        if manifest is None or not judged.is_believed:
+            return judged
+        others = [one for one in judged.policy if not one.code.startswith("license.")]
+        config = self.place.config
+        found = check_use(manifest, config, self.proofs, self.now)
+        settled = settle((*others, *found), self.proofs, config, self.now)
+        return replace(judged, policy=settled.findings, approvals=settled.approvals)
+
+    def assets(self, report: Report) -> Report:
+        """The report with what people approved settled among the findings about the assets."""
+        settled = settle(report.findings, self.proofs, self.place.config, self.now)
+        approvals = {str(one): one for one in (*report.approvals, *settled.approvals)}
+        return replace(
+            report, findings=settled.findings, approvals=tuple(approvals[key] for key in sorted(approvals))
+        )
