@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
+from databom.checks.approvals import check_risk
 from databom.checks.attribution import check_attribution
 from databom.checks.license import check_license, check_stated
 from databom.checks.payment import check_payment
@@ -38,5 +39,6 @@ def check_use(manifest: Manifest, config: Config, proofs: Proofs, now: datetime)
     """License, attribution, payment and consent against the policy, before any approval."""
     yield from proofs.findings
     yield from check_license(manifest, config, now)
+    yield from check_risk(manifest, config)
     yield from check_attribution(manifest, config.policy)
     yield from check_payment(manifest, config.policy, proofs, now)

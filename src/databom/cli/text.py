@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import click
 
+from databom.checks.formats.texts import approvals
 from databom.model.finding import Finding, Report, Reports, Severity
 
 MAX_SHOWN = 100
@@ -41,6 +42,8 @@ def _report(report: Report, *, quiet: bool, verbose: bool) -> Iterator[str]:
                 f"           {summary.hashed} hashed now, {summary.unchanged} unchanged since this machine hashed them "
                 "(--full hashes all)"
             )
+    for text in approvals(report):
+        yield f"  accepted {text}"
     shown = [f for f in report.findings if verbose or f.severity is not Severity.INFO]
     for finding in shown[:MAX_SHOWN]:
         yield from _finding(finding)

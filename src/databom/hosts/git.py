@@ -35,6 +35,8 @@ _VARIABLES = {
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
 _MAX_ANSWER = 64 * 1024
 """Bytes of any answer that is not a file."""
+_MAX_NAMES = 256 * 1024 * 1024
+"""Bytes of all names of a work tree."""
 _PATIENCE = 300.0
 """Seconds after which a git that hangs is ended; reading objects of a large repository takes less than one."""
 _REGULAR = ("100644", "100755")
@@ -137,6 +139,20 @@ def merge_base(folder: Path, ref: str) -> Commit:
             hint=f"merge {shown} into this branch first",
         )
     return Commit(top, found[0])
+
+
+def tracked(folder: Path) -> frozenset[str] | None:
+    """The files under a folder that git tracks, staged ones too, as POSIX paths relative to it.
+
+    None where that cannot be told: no git program, no work tree, or more names than are worth reading.
+    """
+    try:
+        answer = _run(folder, "ls-files", "-z", "--cached", limit=_MAX_NAMES)
+    except ConfigError:
+        return None
+    if answer.code != 0 or len(answer.out) > _MAX_NAMES:
+        return None
+    return frozenset(os.fsdecode(name) for name in answer.out.split(b"\0") if name)
 
 
 def _top(folder: Path) -> Path:

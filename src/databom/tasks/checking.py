@@ -1,4 +1,4 @@
-"""`databom check`: `verify` over every pin, and what a branch changed of what it is judged by. Reads only."""
+"""`databom check`: `verify` and the gate over every pin, data that no pin covers, what a branch changed. Reads only."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from databom.errors import ConfigError
+from databom.model import times
 from databom.model.finding import Report, Reports, Subject
 from databom.model.text import printable
+from databom.tasks.believing import load_trust
+from databom.tasks.covering import cover
 from databom.tasks.progress import Progress
 from databom.tasks.project import Project
 from databom.tasks.verifying import verify
@@ -31,6 +34,9 @@ def check(
     progress: Progress | None = None,
 ) -> Reports:
     """Every check of the policy over every pin: what CI runs.
+
+    In a project that uses DVC one more report, whose subject has no name, is about data that the pipeline reads and no
+    pin covers.
 
     Args:
         base: a branch, tag or commit id: also compare the trust root, the policy and the pins with the commit at
@@ -74,8 +80,11 @@ def check(
         gated=True,
     )
     assert isinstance(answer, Reports)
+    believed = load_trust(place, Path(trust) if trust else None, trust_digest)
+    covered = cover(place, believed, times.or_now(now))
+    data = () if covered is None else (covered,)
     if base is None or compared is None:
-        return answer
+        return Reports((*answer.reports, *data))
     pins = (report.plus(compared.pins.get(report.subject.name or "", ())) for report in answer.reports)
     changes = Report(
         Subject(),
@@ -84,4 +93,4 @@ def check(
         policy=place.config.policy_digest,
         about=f"changes since {printable(base)}",
     )
-    return Reports((*pins, changes))
+    return Reports((*pins, *data, changes))

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from databom.trust.root import TrustRoot
 
 _UNREADABLE = "evidence.invalid"
+_CODES = {"waiver": "approval.invalid"}
+"""Where the code of a kind that does not hold is not `<kind>.invalid`."""
 
 
 def sign_proof(
@@ -53,6 +55,34 @@ class Stated(NamedTuple):
     predicate: dict[str, Any]
     envelope: dsse.Envelope
 
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The roles that may make it; of an approval that one alone in which it says it was given."""
+        claimed = self.predicate.get("role")
+        if self.kind.name == "approval" and isinstance(claimed, str) and claimed in self.kind.roles:
+            return (claimed,)
+        return self.kind.roles
+
+    @property
+    def code(self) -> str:
+        """Of the finding that says that it does not hold."""
+        return _code(self.kind)
+
+    def signed_in(self, root: TrustRoot, now: datetime) -> dict[str, frozenset[str]]:
+        """Of each role that may make it: which of its keys, valid now, have signed. Roles without one are absent."""
+        found = {}
+        for name in sorted(self.roles):
+            if (role := root.roles.get(name)) is None:
+                continue
+            keys = {keyid: root.keys[keyid].key for keyid in role.keyids if root.keys[keyid].is_valid_at(now)}
+            if signed := dsse.verified_keyids(self.envelope, keys):
+                found[name] = signed
+        return found
+
+
+def _code(kind: Kind) -> str:
+    return _CODES.get(kind.name, f"{kind.name}.invalid")
+
 
 def read_proof(raw: bytes, *, file: str) -> Stated:
     """The statement in some bytes. Nobody is believed yet.
@@ -73,7 +103,7 @@ def read_proof(raw: bytes, *, file: str) -> Stated:
     if statement.get("_type") != STATEMENT_TYPE or kind is None:
         expected = ", ".join(KINDS)
         raise _refused(_UNREADABLE, file, "a statement of no known kind", expected, str(predicate_type))
-    code = f"{kind.name}.invalid"
+    code = _code(kind)
     manifest = _subject(statement, code, file)
     predicate = statement.get("predicate")
     if not isinstance(predicate, dict):
@@ -88,10 +118,14 @@ def open_proof(raw: bytes, root: TrustRoot, *, file: str, now: datetime) -> Proo
         InputError: as `read_proof`; `<kind>.invalid` where nobody who may has signed it.
     """
     stated = read_proof(raw, file=file)
-    roles, keyids = _speakers(stated.envelope, stated.kind, root, now)
-    if not roles:
+    signed = stated.signed_in(root, now)
+    spoken = {name: keys for name, keys in signed.items() if len(keys) >= root.roles[name].threshold}
+    if not spoken:
         raise _unheard(file, stated, root, now)
-    return Proof(stated.kind.name, file, sha256(raw), stated.manifest, roles, keyids, stated.predicate)
+    keyids = tuple(sorted(frozenset().union(*spoken.values())))
+    return Proof(
+        stated.kind.name, file, sha256(raw), stated.manifest, tuple(spoken), keyids, stated.predicate
+    )
 
 
 def _subject(statement: Mapping[str, Any], code: str, file: str) -> str:
@@ -107,36 +141,17 @@ def _subject(statement: Mapping[str, Any], code: str, file: str) -> str:
     return f"sha256:{claim}"
 
 
-def _speakers(
-    envelope: dsse.Envelope, kind: Kind, root: TrustRoot, now: datetime
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The roles of the kind whose threshold is met by keys that are valid now, and those keys."""
-    roles: list[str] = []
-    speaking: set[str] = set()
-    for name in sorted(kind.roles):
-        role = root.roles.get(name)
-        if role is None:
-            continue
-        keys = {keyid: root.keys[keyid].key for keyid in role.keyids if root.keys[keyid].is_valid_at(now)}
-        signed = dsse.verified_keyids(envelope, keys)
-        if len(signed) >= role.threshold:
-            roles.append(name)
-            speaking |= signed
-    return tuple(roles), tuple(sorted(speaking))
-
-
 def _unheard(file: str, stated: Stated, root: TrustRoot, now: datetime) -> InputError:
-    kind = stated.kind
-    keys = {keyid: known.key for keyid, known in root.keys.items()}
-    signers = dsse.verified_keyids(stated.envelope, keys)
+    kind, roles = stated.kind.name, stated.roles
+    signers = dsse.verified_keyids(stated.envelope, root.public_keys())
     found = ", ".join(_described(keyid, root, now) for keyid in sorted(signers))
     return _refused(
-        f"{kind.name}.invalid",
+        stated.code,
         file,
-        f"nobody who may has signed this {kind.name}",
-        f"enough keys of the role {' or '.join(kind.roles)}, valid now",
+        f"nobody who may has signed this {kind}",
+        f"enough keys of the role {' or '.join(roles)}, valid now",
         found or "no signature by a key of the trust root",
-        do=f"if you know the signer: databom trust add FILE.pub --role {kind.roles[0]}",
+        do=f"if you know the signer: databom trust add FILE.pub --role {roles[0]}; else remove the file",
     )
 
 

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from xml.etree import ElementTree as ET
 
-from databom.checks.formats.texts import LIMIT, all_of, counted, is_blocking, lines, title
+from databom.checks.formats.texts import LIMIT, all_of, approvals, counted, is_blocking, lines, title
 from databom.model.finding import Finding, Report, Reports, Severity
 from databom.model.text import printable
 
@@ -79,7 +79,8 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
         "trust": report.trust,
         "policy": report.policy,
     }
-    return ((key, value) for key, value in facts.items() if value is not None)
+    yield from ((key, value) for key, value in facts.items() if value is not None)
+    yield from (("approval", text) for text in approvals(report))
 
 
 def _case(suite: ET.Element, name: str, question: str) -> ET.Element:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from databom.checks.formats.texts import all_of, counted, is_blocking, title
+from databom.checks.formats.texts import all_of, approvals, counted, is_blocking, title
 from databom.model.finding import Finding, Report, Reports, Severity, Verdict
 from databom.model.text import printable
 
@@ -48,6 +48,10 @@ def to_markdown(report: Report | Reports, *, verbose: bool = False) -> str:
         if shown:
             heads = f"\n### {_prose(title(one))}\n{_facts(one)}\n| | finding | what |\n|---|---|---|\n"
             hidden += page.table(heads, shown, _finding)
+        elif one.approvals:
+            page.add(
+                "".join(f"\nAccepted for {_prose(title(one))}: {_prose(text)}\n" for text in approvals(one))
+            )
         noted = sorted({finding.code for finding in one.findings} - {finding.code for finding in shown})
         if noted:
             page.add(f"\nNoted for {_prose(title(one))}: {', '.join(map(_code, noted))} (`-v` explains).\n")
@@ -101,6 +105,7 @@ def _facts(report: Report) -> str:
     subject = report.subject
     facts = (("manifest", subject.manifest), ("tree", subject.tree), ("trust", report.trust))
     shown = [f"{name} {_code(value)}" for name, value in facts if value is not None]
+    shown += [f"accepted {_prose(text)}" for text in approvals(report)]
     return "\n" + "<br>".join(shown) + "\n" if shown else ""
 
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from databom import __version__
 from databom.checks.formats.codes import meaning
-from databom.checks.formats.texts import LIMIT, all_of, counted, is_blocking, lines, title
+from databom.checks.formats.texts import LIMIT, all_of, approvals, counted, is_blocking, lines, title
 from databom.model.finding import Finding, Report, Reports, Severity, Verdict
 from databom.model.text import printable
 
@@ -58,7 +58,10 @@ def to_sarif(report: Report | Reports, *, folder: str | None = "") -> str:
             }
         ],
         "results": _results(kept, codes, folder),
-        "properties": {"verdict": verdict.value},
+        "properties": {
+            "verdict": verdict.value,
+            "approvals": [f"{title(one)}: {text}" for one in reports for text in approvals(one)],
+        },
     }
     log = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
     return json.dumps(log, indent=2, ensure_ascii=False) + "\n"

@@ -38,3 +38,16 @@ def lines(finding: Finding) -> Iterator[str]:
 def counted(number: int, noun: str) -> str:
     """`1 finding`, `2 findings`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def approvals(report: Report) -> Iterator[str]:
+    """What people accepted of a report: each approval in a line, safe to print."""
+    for one in report.approvals:
+        settled = ", ".join(
+            scope["code"] if scope.get("subject") is None else f"{scope['code']} {scope['subject']}"
+            for scope in one.get("settles", ())
+        )
+        who = (
+            f"{', '.join(one.get('roles', ()))} ({', '.join(keyid[:16] for keyid in one.get('keyids', ()))})"
+        )
+        yield printable(f"{settled} by {who} until {one.get('expires_at')}: {one.get('reason')}", LIMIT)
