@@ -29,11 +29,12 @@ from urllib.parse import quote
 
 from databom.bom.spdx_ids import IDS
 from databom.model import times
+from databom.model.approvals import shown
 from databom.model.digest import hex_of
 from databom.model.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from databom.model.lock import Pin
     from databom.model.manifest import License, Manifest, Payment
@@ -64,6 +65,8 @@ class BomEntry:
     pin: Pin
     manifest: Manifest
     use: str | None = None
+    approvals: tuple[Mapping[str, Any], ...] = ()
+    """What people accepted of it, as a report says it."""
 
 
 def build_bom(
@@ -301,6 +304,7 @@ def _properties(entry: BomEntry, homeless: list[dict[str, str]], creators: int) 
         # "true" waits for receipts, which are documents of their own: what a manifest says of a payment is a
         # claim.
         ("databom:payment:signed", "false" if payment else None),
+        *(("databom:approval", shown(approval)) for approval in entry.approvals),
     ]
     return [*(_property(name, value) for name, value in rows if value is not None), *homeless]
 

@@ -324,8 +324,8 @@ def fed(client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         record = _state.get((str(client.tracking_uri), run_id))
         if record is not None:
             # Made absolute now: a relative path means the working directory of this moment.
-            paths = [path for source in input_sources(datasets) if (path := local_path(source)) is not None]
-            record.add_inputs(paths)
+            sources = input_sources(datasets)
+            record.add_inputs(local_path(one) or one for one in sources if one and "\0" not in one)
     except Exception:  # noqa: BLE001  # the hook must not hurt the run
         warn.once("could not look at a dataset that a run logged")
 

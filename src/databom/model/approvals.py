@@ -87,6 +87,17 @@ class Waiver(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         return times.parse(self.expires_at)
 
 
+def shown(record: Mapping[str, Any]) -> str:
+    """An approval of a report (`Report.approvals`) in a line, safe to print."""
+    settled = ", ".join(
+        str(scope["code"]) if scope.get("subject") is None else f"{scope['code']} {scope['subject']}"
+        for scope in record.get("settles", ())
+    )
+    keyids = ", ".join(str(keyid)[:16] for keyid in record.get("keyids", ()))
+    who = f"{', '.join(map(str, record.get('roles', ())))} ({keyids})"
+    return printable(f"{settled} by {who} until {record.get('expires_at')}: {record.get('reason')}", 1_000)
+
+
 _T = TypeVar("_T", Approval, Waiver)
 
 

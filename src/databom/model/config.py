@@ -8,10 +8,12 @@ names the nearest valid one, because a policy with a typo is a policy that does 
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from databom.errors import ConfigError
+from databom.model.countries import CODES as COUNTRIES
 from databom.model.digest import sha256
 
 MAX_CONFIG_BYTES = 1024 * 1024
@@ -20,11 +22,13 @@ FILE = "databom.toml"
 
 class _Key(NamedTuple):
     default: str | bool | tuple[str, ...]
-    choices: tuple[str, ...] | None
+    choices: Collection[str] | None
     """What the value, or each member of a list, must be one of."""
     comment: str = ""
 
 
+_MAX_LISTED = 20
+"""Choices that a message lists."""
 _LEVELS = ("off", "warn", "require")
 ROLES = ("legal", "billing", "steward", "mlops")
 """Roles of people who may accept what a check alone cannot."""
@@ -35,7 +39,9 @@ _TABLES: dict[str, dict[str, _Key]] = {
         ),
         "commercial": _Key(True, None, "whether the model, or what it makes, is used commercially"),
         "distribute": _Key("none", ("none", "api", "weights"), "none | api | weights"),
-        "territory": _Key((), None, 'ISO 3166-1 codes of where it is used, ["DE", "US"]; [] is not said'),
+        "territory": _Key(
+            (), COUNTRIES, 'ISO 3166-1 codes of where it is used, ["DE", "US"]; [] is not said'
+        ),
         "model": _Key(
             "generative", ("generative", "discriminative"), "what is trained: generative | discriminative"
         ),
@@ -212,10 +218,10 @@ def _check(name: str, value: object, spec: _Key, where: str) -> None:
         values = [value]
     for one in values:
         if spec.choices and one not in spec.choices:
-            raise ConfigError(
-                f"{where}: {name} must be one of {', '.join(spec.choices)}, found {one!r}"
-                f"{_nearest(str(one), spec.choices)}"
-            )
+            few = len(spec.choices) <= _MAX_LISTED
+            known = ", ".join(spec.choices) if few else "the two-letter codes of ISO 3166-1, in capitals"
+            near = _nearest(str(one), spec.choices) if few else ""
+            raise ConfigError(f"{where}: {name} must be one of {known}, found {one!r}{near}")
 
 
 def _nearest(word: str, valid: Any) -> str:

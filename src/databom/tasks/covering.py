@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -17,9 +17,11 @@ from databom.hosts.dvc_deps import Reads, read_dvc_file, read_pipeline
 from databom.model.finding import Finding, Report, Subject
 from databom.model.text import printable
 from databom.storage import files
+from databom.storage.redact import redact
 from databom.tasks.attached import load_proofs
 from databom.tasks.believing import Believed
 from databom.tasks.project import Project
+from databom.tasks.use import local_path
 
 EVIDENCE = "@project"
 """Folder of approvals about the project itself, beside those of the pins; no pin can have this name."""
@@ -73,6 +75,38 @@ def unsettled(place: Project) -> tuple[Finding, ...] | None:
     findings = [*check_coverage(needs, pipeline.imported, ground)]
     findings += [unpinned(subject, what, policy) for subject, what in pipeline.unknown]
     return tuple(findings)
+
+
+def cover_logged(place: Project, sources: Iterable[str]) -> tuple[Finding, ...]:
+    """`coverage.unpinned` for each dataset that a run logged and nothing accounts for.
+
+    Args:
+        place: the project.
+        sources: where the datasets came from: paths or URLs. What is not asked here: git. A file that was logged as a
+            dataset is data, tracked or not.
+    """
+    policy = place.config.policy
+    if policy.coverage == "off":
+        return ()
+    root = place.root.resolve()
+    pins = {_inside(root, place.data_path(pin).resolve()) for pin in place.lock.pins.values()}
+    try:
+        text = files.read_bounded(root / "dvc.yaml", MAX_FILE_BYTES).decode("utf-8")
+        makes = read_pipeline(text, None).makes
+    except (ConfigError, InputError, StorageError, UnicodeDecodeError):
+        makes = frozenset()
+    ground = Ground(policy, accounted=pins | makes, tracked=frozenset(), added=(), entries=lambda _: ())
+    found = {}
+    for source in sources:
+        local = local_path(source)
+        path = source if local is None else _inside(root, Path(os.path.realpath(local)))
+        if any(True for _ in ground.unaccounted(path)):
+            # A run is shown to others: no path of this machine, and no secret of a URL.
+            name = f"…/{posixpath.basename(path)}" if path.startswith("/") else redact(path)
+            found[name] = unpinned(
+                printable(name), "the run logged a dataset from here, and no pin covers it", policy
+            )
+    return tuple(found[name] for name in sorted(found))
 
 
 def settle_project(

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from databom.hosts.tracking import Dataset
+    from databom.model.finding import Finding
     from databom.model.lock import Pin
     from databom.model.manifest import Manifest
     from databom.tasks.project import Project
@@ -35,7 +36,6 @@ FOLDER = "databom"
 SOURCE_TYPE = "databom_release"
 MAX_PINS_IN_TAGS = 90
 MAX_TAG_CHARS = 1000
-MAX_REPORT_BYTES = 64 * 1024 * 1024
 MAX_ATTACHED_BYTES = 64 * 1024 * 1024
 """Manifests of one run that are attached; beyond this the report says where the others are kept."""
 MAX_KEPT_ASSETS = 200_000
@@ -93,6 +93,8 @@ class PinEvidence:
     use: str = "present"
     checked: Mapping[str, int] = field(default_factory=dict)
     """Counts of the recorded verification: assets, bytes, checked, failed."""
+    approvals: tuple[Mapping[str, Any], ...] = ()
+    """What people accepted, by the recorded verification."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +107,14 @@ class RunEvidence:
     """Pins the running DVC stage depends on."""
     floor: str | None = None
     """`fail` where an earlier part of a resumed run said so: a later part cannot make that good."""
+    unpinned: tuple[Finding, ...] = ()
+    """`coverage.unpinned`: datasets that the run logged and no pin covers."""
 
     @property
     def verdict(self) -> str:
-        """The worst of the pins' verdicts: each of them was at least present."""
+        """The worst of the pins' verdicts: each of them was at least present. Data without a pin fails if it blocks."""
         verdicts = {one.verdict for one in self.pins} | ({self.floor} if self.floor else set())
+        verdicts |= {"fail" for one in self.unpinned if one.severity == "block"}
         return next((verdict for verdict in WORST if verdict in verdicts), "fail")
 
     @property
@@ -136,7 +141,12 @@ class RunEvidence:
         from databom.tasks.use import uses
 
         found = uses(self.project, seen, stage=self.stage, inputs=inputs)
-        return replace(self, pins=tuple(replace(one, use=found[one.name]) for one in self.pins))
+        pins = tuple(replace(one, use=found[one.name]) for one in self.pins)
+        if not inputs:
+            return replace(self, pins=pins)
+        from databom.tasks.covering import cover_logged
+
+        return replace(self, pins=pins, unpinned=cover_logged(self.project, inputs))
 
     def tags(self, bom: str | None = None) -> dict[str, str]:
         """The run's tags; `bom` is the digest of its BOM artifact."""
@@ -156,7 +166,7 @@ class RunEvidence:
         for one in self.pins:
             manifest = _parsed(self.project, one)
             if manifest is not None:
-                entries.append(BomEntry(public_pin(one.pin), manifest, one.use))
+                entries.append(BomEntry(public_pin(one.pin), manifest, one.use, one.approvals))
         return dumps(build_bom(entries, run_id=run_id))
 
     def report(self, run_id: str | None, earlier: Mapping[str, str] | None = None) -> bytes:
@@ -181,9 +191,12 @@ class RunEvidence:
                     "verdict": one.verdict,
                     "reason": one.reason,
                     "verified": dict(one.checked) or None,
+                    "approvals": [dict(approval) for approval in one.approvals],
                 }
             )
         value: dict[str, Any] = {"verdict": self.verdict, "run": run_id, "pins": pins}
+        if self.unpinned:
+            value["findings"] = [finding.to_dict() for finding in self.unpinned]
         if omitted := sorted(set(self._kept()) - set(self._attached())):
             value["not_attached"] = [f"provenance/manifests/{name}.json" for name in omitted]
         if earlier:
@@ -267,64 +280,18 @@ def for_run(root: Path | str, environ: Mapping[str, str] = os.environ) -> RunEvi
         ConfigError: the project cannot be used.
         StorageError: one of its files is there and cannot be read.
     """
-    from databom.errors import ConfigError
+    from databom.tasks.passed import recorded, trust_in_force
     from databom.tasks.project import Project
-    from databom.tasks.rootfile import digests_in_force
     from databom.tasks.use import stage_pins
 
     project = Project.load(root)
-    try:
-        # The user's own root, if any, is held against the stat record: a report names the root in force alone.
-        trust = digests_in_force(project, environ=environ)[0]
-    except ConfigError:
-        trust = None
+    trust = trust_in_force(project, environ)
     pins = []
     for name, pin in sorted(project.lock.pins.items()):
-        doubt, checked = _recorded(project, name, pin, trust)
-        pins.append(
-            PinEvidence(name, pin, "fail" if doubt else "unverified", doubt or PENDING, checked=checked)
-        )
+        doubt, checked, approvals = recorded(project, name, pin, trust)
+        verdict = "fail" if doubt else "unverified"
+        pins.append(PinEvidence(name, pin, verdict, doubt or PENDING, checked=checked, approvals=approvals))
     return RunEvidence(project, tuple(pins), stage_pins(project, environ))
-
-
-def _recorded(project: Project, name: str, pin: Pin, trust: str | None) -> tuple[str | None, dict[str, int]]:
-    """Why the recorded verification does not speak for this pin (None: it does), and its counts."""
-    from databom.errors import DatabomError
-    from databom.model import strictjson
-    from databom.model.digest import sha256
-    from databom.model.manifest import MAX_MANIFEST_BYTES
-    from databom.storage.files import read_bounded
-    from databom.tasks.project import read_optional
-
-    where = f"provenance/reports/{name}.json"
-    try:
-        raw = read_optional(project.report_path(name), MAX_REPORT_BYTES)
-        if raw is None:
-            return f"no verification is recorded: there is no {where}; run `databom sync {name}`", {}
-        report = strictjson.loads(raw, prefix="report", limit=MAX_REPORT_BYTES)
-        if not isinstance(report, dict):
-            return f"{where} is not a report", {}
-        kept = sha256(read_bounded(project.manifest_path(name), MAX_MANIFEST_BYTES))
-    except DatabomError:
-        return f"{where} or the manifest kept for {name} cannot be read", {}
-    counts = {key: report.get(key) for key in ("assets", "bytes", "checked", "failed")}
-    checked = {key: value for key, value in counts.items() if type(value) is int}
-    expected = {
-        "verdict": ("pass", f"the recorded verification did not pass; run `databom sync {name}`"),
-        "manifest": (pin.manifest, "the recorded verification is of another manifest than is pinned"),
-        "tree": (pin.tree, "the recorded verification is of another tree than is pinned"),
-        "trust": (trust, "the trust root changed since the recorded verification"),
-        "policy": (project.config.policy_digest, "the policy changed since the recorded verification"),
-    }
-    for key, (wanted, reason) in expected.items():
-        if wanted is None or report.get(key) != wanted:
-            return reason, checked
-    if kept != pin.manifest:
-        return (
-            f"the manifest kept in provenance/manifests/{name}.json is not the one that was pinned",
-            checked,
-        )
-    return None, checked
 
 
 # A grid search begins a hundred runs on the same pins: their manifests are parsed once.

@@ -11,11 +11,15 @@ from databom.model.strictjson import MAX_DOCUMENT_BYTES
 from databom.storage import files
 from databom.tasks import sharding
 from databom.tasks.evidence import public_pin
+from databom.tasks.passed import recorded_approvals
 from databom.tasks.project import Project
 
 
 def bom(*names: str, run_id: str | None = None, project: Path | str | None = None) -> bytes:
-    """The BOM of the named pins (all by default) as CycloneDX 1.6 JSON; byte-identical for identical pins.
+    """The BOM of the named pins (all by default) as CycloneDX 1.6 JSON.
+
+    Byte-identical for identical pins and approvals. Those are the approvals of the recorded verification, where that
+    still speaks for the pin.
 
     With `run_id` it is the BOM of one MLflow run: the pins that run names, each with its use. What the tracking
     server answers is only a question to the project: a pin whose manifest the project no longer holds is refused.
@@ -26,7 +30,10 @@ def bom(*names: str, run_id: str | None = None, project: Path | str | None = Non
     """
     place = Project.load(project)
     if run_id is None:
-        entries = [BomEntry(place.pin(name), kept_manifest(place, name), None) for name in place.names(names)]
+        entries = [
+            BomEntry(place.pin(name), kept_manifest(place, name), None, recorded_approvals(place, name))
+            for name in place.names(names)
+        ]
         return dumps(build_bom(entries))
     from databom.hosts.tracking import run_tags
 
@@ -45,7 +52,8 @@ def bom(*names: str, run_id: str | None = None, project: Path | str | None = Non
                 f"the run used another release of {name!r} than is pinned now",
                 hint=f"check out the commit that pinned {recorded}; the run's own artifact databom/bom.cdx.json has it",
             )
-        entries.append(BomEntry(public_pin(pin), kept_manifest(place, name), tags.get(f"databom.{name}.use")))
+        use, approvals = tags.get(f"databom.{name}.use"), recorded_approvals(place, name)
+        entries.append(BomEntry(public_pin(pin), kept_manifest(place, name), use, approvals))
     if not entries:
         raise ConfigError(
             f"the run {run_id} carries no pins", hint="it was not started inside a project with pins"

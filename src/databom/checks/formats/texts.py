@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from databom.model.approvals import shown
 from databom.model.finding import Finding, Report, Reports
 from databom.model.text import printable
 
@@ -42,12 +43,4 @@ def counted(number: int, noun: str) -> str:
 
 def approvals(report: Report) -> Iterator[str]:
     """What people accepted of a report: each approval in a line, safe to print."""
-    for one in report.approvals:
-        settled = ", ".join(
-            scope["code"] if scope.get("subject") is None else f"{scope['code']} {scope['subject']}"
-            for scope in one.get("settles", ())
-        )
-        who = (
-            f"{', '.join(one.get('roles', ()))} ({', '.join(keyid[:16] for keyid in one.get('keyids', ()))})"
-        )
-        yield printable(f"{settled} by {who} until {one.get('expires_at')}: {one.get('reason')}", LIMIT)
+    return map(shown, report.approvals)
