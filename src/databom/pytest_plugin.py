@@ -86,9 +86,11 @@ class GatedPins(Mapping[str, GatedPin]):
         from databom.errors import ConfigError
 
         try:
-            wanted = self.project.names(names)
+            wanted, refusal = self.project.names(names), ""
         except ConfigError as error:
-            pytest.fail(f"databom: {error}", pytrace=False)
+            wanted, refusal = (), f"databom: {error}"
+        if refusal:
+            pytest.fail(refusal, pytrace=False)
         for name in wanted:
             _ = self[name]
 

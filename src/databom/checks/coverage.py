@@ -19,7 +19,21 @@ from databom.storage.redact import redact
 
 CODE = frozenset(
     {
-        *(".bash", ".cfg", ".go", ".ini", ".ipynb", ".java", ".jl", ".js", ".lock", ".md", ".py", ".r"),
+        *(
+            ".bash",
+            ".cfg",
+            ".dvc",
+            ".go",
+            ".ini",
+            ".ipynb",
+            ".java",
+            ".jl",
+            ".js",
+            ".lock",
+            ".md",
+            ".py",
+            ".r",
+        ),
         *(".rmd", ".rs", ".scala", ".sh", ".sql", ".toml", ".ts", ".yaml", ".yml"),
     }
 )
@@ -44,7 +58,7 @@ class Ground:
         accounted: Iterable[str],
         tracked: frozenset[str],
         added: Iterable[str],
-        entries: Callable[[str], Iterable[str]],
+        entries: Callable[[str], Iterable[str] | None],
     ) -> None:
         """Take note of it.
 
@@ -53,14 +67,14 @@ class Ground:
             accounted: what pins cover, and what stages make.
             tracked: files that git tracks.
             added: data that is known to belong here, also where it was not fetched yet.
-            entries: the names in a folder; none where there is no such folder.
+            entries: the names in a folder; none where nothing is there, and None where it is no folder.
         """
         self.policy = policy
         self._accounted = frozenset((*accounted, *_OURS))
         self._tracked = tracked
         self._added = tuple(added)
         self._entries = entries
-        known = (*self._accounted, *tracked, *policy.own)
+        known = (*self._accounted, *tracked, *self._added, *policy.own)
         self._partly = frozenset(above for path in known for above in _above(path))
 
     def unaccounted(self, path: str) -> Iterator[str]:
@@ -70,7 +84,11 @@ class Ground:
         if path not in self._partly:
             yield path
             return
-        inside = {posixpath.normpath(posixpath.join(path, name)) for name in self._entries(path)}
+        names = self._entries(path)
+        if names is None:
+            yield path
+            return
+        inside = {posixpath.normpath(posixpath.join(path, name)) for name in names}
         inside |= {one for one in self._added if path in _above(one)}
         for one in sorted(inside):
             name = posixpath.basename(one)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -188,11 +188,13 @@ def _inside(root: Path, path: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
 
 
-def _entries(folder: Path) -> Iterator[str]:
+def _entries(folder: Path) -> list[str] | None:
     try:
-        yield from [entry.name for entry in folder.iterdir()]
+        return [entry.name for entry in folder.iterdir()]
+    except NotADirectoryError:
+        return None
     except OSError:
-        return
+        return []
 
 
 def _target(root: Path, path: str) -> str:
