@@ -153,3 +153,13 @@ def door(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         mlflow.end_run()
     mlflow.set_tracking_uri(before)
     forget()
+
+
+@pytest.fixture
+def inside(project: Path, store: str, door: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory is the project, the tracking store an empty one."""
+    import mlflow
+
+    monkeypatch.chdir(project)
+    mlflow.set_tracking_uri(store)
+    return project

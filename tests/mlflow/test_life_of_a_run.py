@@ -21,16 +21,6 @@ pytestmark = pytest.mark.mlflow
 PATIENCE_SECONDS = 60
 
 
-@pytest.fixture
-def inside(project: Path, store: str, door: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory is the project, the tracking store an empty one."""
-    import mlflow
-
-    monkeypatch.chdir(project)
-    mlflow.set_tracking_uri(store)
-    return project
-
-
 def tags_of(run_id: str) -> dict[str, str]:
     from mlflow.tracking import MlflowClient
 

@@ -180,6 +180,6 @@ def input_sources(datasets: object) -> list[str]:
             continue
         if not isinstance(source, dict):
             continue
-        keys = ("uri",) if kind.startswith("hugging") else ("uri", "path")
+        keys = ("uri",) if kind.startswith("hugging") else ("uri", "url", "path")
         found += [source[key] for key in keys if isinstance(source.get(key), str)]
     return found
