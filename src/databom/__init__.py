@@ -43,6 +43,7 @@ __getattr__, __dir__, _names = lazy_exports(
         "StorageError": "databom.errors",
         "Verdict": "databom.model.finding",
         "add": "databom.tasks",
+        "approve": "databom.tasks",
         "check": "databom.tasks",
         "gate": "databom.tasks",
         "init": "databom.tasks",
@@ -54,6 +55,7 @@ __getattr__, __dir__, _names = lazy_exports(
         "update": "databom.tasks",
         "use": "databom.tasks.use",
         "verify": "databom.tasks",
+        "waive": "databom.tasks",
     },
 )
 __all__ = [*_names, "__version__"]  # noqa: PLE0604  # strings, from a list

@@ -21,7 +21,7 @@ from support.house import FILES, House
 
 A_MONTH = ("--expires", "30")
 WHY = ("--reason", "read on Monday")
-RISK = {"code": "license.review", "subject": "policy.risk"}
+RISK = {"code": "license.review", "subject": "risk"}
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def stands(house: House) -> set[str]:
 def test_risk_high_asks_legal_and_legal_settles_it(risky: House) -> None:
     assert stands(risky) == {"license.review"}
     shown = risky.ok("approve", "pets").out
-    assert "license.review:policy.risk" in shown
+    assert "license.review:risk" in shown
     assert "may be settled by legal" in shown
     assert [one["roles"] for one in json.loads(risky.ok("approve", "pets", "--format", "json").out)] == [
         ["legal"]
@@ -136,14 +136,14 @@ def test_every_format_shows_who_accepted_what(risky: House) -> None:
     approve(risky)
     for form in ("text", "sarif", "junit", "markdown"):
         out = risky.ok("check", "--format", form).out
-        assert "license.review policy.risk by legal" in out, form
+        assert "license.review risk by legal" in out, form
         assert "read on Monday" in out
     bom = json.loads(risky.ok("bom").out)
     assert not [one for one in bom["components"][0]["properties"] if one["name"] == "databom:approval"]
     risky.ok("sync", "pets")
     bom = json.loads(risky.ok("bom").out)
     [said] = [one["value"] for one in bom["components"][0]["properties"] if one["name"] == "databom:approval"]
-    assert said.startswith("license.review policy.risk by legal")
+    assert said.startswith("license.review risk by legal")
 
 
 def test_a_reason_cannot_forge_a_report(risky: House) -> None:
@@ -204,7 +204,7 @@ def test_only_what_is_open_can_be_named(risky: House, scope: str) -> None:
     )
     assert answer.code == 2
     assert kept(risky) == []
-    assert approve(risky, "legal", "--settles", "license.review:policy.risk").code == 0
+    assert approve(risky, "legal", "--settles", "license.review:risk").code == 0
 
 
 @pytest.mark.parametrize(

@@ -16,16 +16,6 @@ from support.tracking import databom_tags, environment, run_python
 pytestmark = pytest.mark.mlflow
 
 
-@pytest.fixture
-def inside(project: Path, store: str, door: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory is the project, the tracking store an empty one."""
-    import mlflow
-
-    monkeypatch.chdir(project)
-    mlflow.set_tracking_uri(store)
-    return project
-
-
 def runs() -> list[Any]:
     from mlflow.tracking import MlflowClient
 

@@ -17,7 +17,7 @@ from databom.model.approvals import parse_approval, parse_waiver
 APPROVAL = {
     "policy": "sha256:" + "0" * 64,
     "role": "legal",
-    "settles": [{"code": "license.review", "subject": "policy.risk"}],
+    "settles": [{"code": "license.review", "subject": "risk"}],
     "reason": "read on Monday",
     "expires_at": "2027-01-01T00:00:00Z",
 }

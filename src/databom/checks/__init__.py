@@ -11,6 +11,8 @@
 | `changes` | does this branch believe more, or demand less, than the base it left? |
 | `memory` | has it forgotten, or gone back behind, what the base had seen? |
 | `gate` | do license, payment and consent allow the intended use? |
+| `approvals` | has somebody who may accepted what a check alone could not? |
+| `coverage` | is all data that a pipeline reads behind a pin? |
 
 And the answers, for other programs: `formats/` writes a report as SARIF, JUnit XML and Markdown.
 

@@ -5,7 +5,7 @@ What may be settled, and by whom:
 | finding | by |
 |---|---|
 | `license.review`, `.unknown`, `.contradiction` | a role in `accept.license` |
-| `license.review` of `policy.risk` | `legal` |
+| `license.review` about `risk` | `legal` |
 | `payment.missing`, `.unsigned`, `.mismatch` | a role in `accept.payment` |
 | `coverage.unpinned` | a role in `accept.coverage` |
 
@@ -33,18 +33,14 @@ from databom.model.manifest import Manifest
 from databom.model.proofs import Proof, Proofs
 from databom.model.text import printable
 
-RISK = "policy.risk"
+RISK = "risk"
 """Subject of the finding by which `risk = "high"` asks legal about every pin."""
-_SETTLED_BY = {
-    "license.review": "license",
-    "license.unknown": "license",
-    "license.contradiction": "license",
-    "payment.missing": "payment",
-    "payment.unsigned": "payment",
-    "payment.mismatch": "payment",
-    "coverage.unpinned": "coverage",
+_SETTLED = {
+    "license": ("review", "unknown", "contradiction"),
+    "payment": ("missing", "unsigned", "mismatch"),
+    "coverage": ("unpinned",),
 }
-"""Code of a finding that a person may settle: the key of `[accept]` that says who."""
+"""What a person may settle: the room of a code, which is also the key of `[accept]` that says who, and its kinds."""
 _KEYID_CHARS = 16
 _REASON_CHARS = 300
 
@@ -80,8 +76,8 @@ def may_settle(finding: Finding, config: Config) -> tuple[str, ...]:
 def _roles(scope: Scope, config: Config) -> tuple[str, ...]:
     if scope == Scope("license.review", RISK):
         return ("legal",)
-    key = _SETTLED_BY.get(scope.code)
-    return () if key is None else tuple(getattr(config.accept, key))
+    room, _, kind = scope.code.partition(".")
+    return tuple(getattr(config.accept, room)) if kind in _SETTLED.get(room, ()) else ()
 
 
 def settle(findings: Iterable[Finding], proofs: Proofs, config: Config, now: datetime) -> Settled:

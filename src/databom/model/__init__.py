@@ -20,7 +20,10 @@
 | `text` | strings from documents, made safe to show |
 | `finding` | findings, reports, verdicts |
 | `lock`, `config` | `databom.lock` and `databom.toml` |
-| `schemas/` | the published JSON Schema (draft 2020-12) of the manifest, `urn:databom:schema:manifest:v1` |
+| `countries` | the countries there are |
+| `proofs` | signed statements about a manifest |
+| `approvals` | what an approval or a waiver says |
+| `schemas/` | the published JSON Schemas (draft 2020-12) of the manifest, `urn:databom:schema:manifest:v1`, and of approvals |
 
 The shortest program:
 

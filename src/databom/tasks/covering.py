@@ -164,7 +164,9 @@ class _Pipeline:
                 )
             )
             return
-        self.asks = self.asks or bool(reads.needs or reads.imported or reads.unresolved)
+        # A pin's own stage reads nothing else.
+        theirs = any(not one.startswith("provenance/") for one, _ in reads.needs)
+        self.asks = self.asks or bool(theirs or reads.imported or reads.unresolved)
         self.needs += [(one, by if path == "dvc.yaml" else f"{by} of {path}") for one, by in reads.needs]
         self.imported += reads.imported
         self.makes |= reads.makes
