@@ -93,7 +93,7 @@ def test_a_project_below_the_top_of_its_repository(house: House) -> None:
     """Code scanning looks for a file from the top of the repository."""
     house.synced()
     (house.base / ".git").mkdir()
-    run = sarif_run(house.ok("check", "--format", "sarif").out)
+    run = sarif_run(house.ok("verify", "--format", "sarif").out)
     uris = {one["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for one in run["results"]}
     assert uris == {"project/provenance/manifests/pets.json"}
 
