@@ -23,7 +23,7 @@
 | `countries` | the countries there are |
 | `proofs` | signed statements about a manifest |
 | `approvals` | what an approval or a waiver says |
-| `schemas/` | the published JSON Schemas (draft 2020-12): `urn:databom:schema:manifest:v1`, `:approval:v1`, `:waiver:v1` |
+| `schemas/` | published JSON Schemas (draft 2020-12): `urn:databom:schema:manifest:v1`, `:approval:v1`, `:waiver:v1` |
 
 The shortest program:
 
