@@ -65,6 +65,7 @@ class House:
         monkeypatch.chdir(self.project)
         monkeypatch.delenv("DATABOM_PROJECT", raising=False)
         monkeypatch.delenv("DATABOM_TRUST", raising=False)
+        monkeypatch.delenv("DATABOM_CONFIG", raising=False)
         monkeypatch.setenv("XDG_CONFIG_HOME", str(base / "config"))
 
     def cli(self, *args: str | Path, cwd: Path | None = None) -> Answer:

@@ -15,10 +15,12 @@ import re
 import sys
 import threading
 import time
+from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from databom.errors import ConfigError, DatabomError, StorageError, UnreachableError
 from databom.storage import answers, fastclient, s3errors
+from databom.storage.headers import kept
 from databom.storage.reader import PATIENCE, Pace, Patience, truncated
 from databom.storage.s3 import S3Reader
 
@@ -112,16 +114,34 @@ class FastStream:
     """One object's body, in the pieces it comes in."""
 
     def __init__(self, result: Any, location: Location, patience: Patience) -> None:
-        coding = str(result.attributes.get("Content-Encoding") or "identity")
+        self._attributes, self._meta = result.attributes, result.meta
+        coding = str(self._attributes.get("Content-Encoding") or "identity")
         if coding.lower() != "identity":
             raise answers.encoded(location.shown)
-        self.length: int | None = int(result.meta["size"])
+        self.length: int | None = int(self._meta["size"])
         # One byte at least: a larger piece would be waited for, however slowly it comes.
         self._pieces: Iterator[bytes] | None = iter(result.stream(min_chunk_size=1))
         self._location = location
         self._pace = Pace(patience, location.shown)
         self._ahead = b""
         self._left = self.length or 0
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What obstore hands on of the answer's headers."""
+        from email.utils import format_datetime
+
+        meta, modified = self._meta, self._meta.get("last_modified")
+        said = {
+            **self._attributes,
+            "Content-Length": meta["size"],
+            "ETag": meta.get("e_tag"),
+            "Last-Modified": None
+            if modified is None
+            else format_datetime(modified.astimezone(UTC), usegmt=True),
+            "x-amz-version-id": meta.get("version"),
+        }
+        return kept({str(name): value for name, value in said.items() if value is not None})
 
     def read(self, n: int, /) -> bytes:
         """At least one and at most `n` bytes; `b""` at the end; see `Stream.read`."""

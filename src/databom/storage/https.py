@@ -25,6 +25,7 @@ from urllib.parse import urljoin, urlsplit
 
 from databom.errors import ConfigError, DeniedError, InputError, MissingError, StorageError, UnreachableError
 from databom.storage.answers import busy, encoded, redirected, unexpected
+from databom.storage.headers import kept
 from databom.storage.location import Location, parse_location
 from databom.storage.reader import PATIENCE, Pace, Patience, RemoteReader, truncated
 from databom.storage.redact import hide_secrets_in_logs
@@ -73,7 +74,7 @@ class HttpsReader(RemoteReader):
             self._pid = os.getpid()
         with self._lock:
             if proxy not in self._pools:
-                self._pools[proxy] = _new_pool(proxy, self._patience)
+                self._pools[proxy] = new_pool(proxy, self._patience)
             return self._pools[proxy]
 
     def _open(self, location: Location, redirects: int) -> HttpsStream:
@@ -107,7 +108,7 @@ class HttpsReader(RemoteReader):
                 decode_content=False,
             )
         except Exception as error:  # noqa: BLE001  # translated, all of it
-            failure = _translate(error, location.shown)
+            failure = translate(error, location.shown)
         # Outside the handler: urllib3's exceptions hold the URL, and are not chained to ours.
         raise failure
 
@@ -124,6 +125,11 @@ class HttpsStream:
         self._patience = patience
         self._pace = Pace(patience, where)
         self._done = 0
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What may be kept of the answer's headers."""
+        return kept(self._response.headers)
 
     def read(self, n: int, /) -> bytes:
         """At least one and at most `n` bytes; `b""` at the end; see `Stream.read`."""
@@ -280,7 +286,8 @@ def proxy_for(host: str) -> str | None:
     return None if not proxy or proxy_bypass(host) else proxy
 
 
-def _new_pool(proxy: str | None, patience: Patience) -> urllib3.PoolManager:
+def new_pool(proxy: str | None, patience: Patience) -> urllib3.PoolManager:
+    """Connections that verify certificates, follow nothing, and end in time."""
     import urllib3
     from urllib3.connection import HTTPSConnection
     from urllib3.connectionpool import HTTPSConnectionPool
@@ -363,7 +370,7 @@ def _watchdog(holder: Callable[[], Any], seconds: float) -> Iterator[None]:
         raise TimeoutError
 
 
-def _translate(error: Exception, where: str) -> Exception:
+def translate(error: Exception, where: str) -> Exception:
     """What urllib3 raised before there was an answer; its text holds the URL and is not repeated."""
     from urllib3 import exceptions as u3
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeVar
 
 from databom.errors import StorageError, UnreachableError
 from databom.storage import answers, s3errors
+from databom.storage.headers import kept
 from databom.storage.posix import storage_error
 from databom.storage.reader import CHUNK, PATIENCE, Pace, Patience, RemoteReader, truncated, with_retries
 from databom.storage.s3client import filesystem
@@ -179,15 +180,21 @@ class S3Reader(RemoteReader):
 class S3Stream:
     """One object's body. Its first piece comes with the answer: a small object costs one trip to the loop."""
 
-    def __init__(self, fs: Any, body: Any, length: int | None, where: str, patience: Patience) -> None:
+    def __init__(self, fs: Any, answer: Any, where: str, patience: Patience) -> None:
         self._loop = fs.loop
-        self._body = body
-        self.length = length
+        self._body = answer["Body"]
+        self.length: int | None = answer.get("ContentLength")
+        self._said = answer["ResponseMetadata"]
         self._where = where
         self._patience = patience
         self._pace = Pace(patience, where)
         self._ahead: bytes | Exception | None = None
         self._done = 0
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What may be kept of the answer's headers."""
+        return kept(self._said.get("HTTPHeaders") or {})
 
     def read(self, n: int, /) -> bytes:
         """At least one and at most `n` bytes; `b""` at the end; see `Stream.read`."""
@@ -269,7 +276,7 @@ async def _get(fs: Any, location: Location, patience: Patience) -> S3Stream:
     if encoding.lower() != "identity" or status != 200:
         answer["Body"].close()
         raise answers.encoded(where) if status == 200 else answers.unexpected(where, status)
-    stream = S3Stream(fs, answer["Body"], answer.get("ContentLength"), where, patience)
+    stream = S3Stream(fs, answer, where, patience)
     await stream.prefetch()
     return stream
 

@@ -22,6 +22,8 @@ from databom.tasks.believing import load_trust
 from databom.tasks.keyring import token_names
 from databom.tasks.project import MAX_TRUST_BYTES, Project, read_optional
 from databom.tasks.rootfile import VARIABLE, root_in_force
+from databom.tasks.user_config import VARIABLE as CONFIG_VARIABLE
+from databom.tasks.user_config import user_config
 from databom.trust.root import TrustRoot
 
 FLOORS = {
@@ -66,7 +68,7 @@ class Fact(NamedTuple):
 
 def doctor(*, project: Path | str | None = None) -> list[Fact]:
     """Everything there is to say, in a fixed order; never raises for what it finds."""
-    return [*_versions(), *_plugins(), *_filesystem(), *_environment(), *_project(project)]
+    return [*_versions(), *_plugins(), *_filesystem(), *_environment(), *_user(), *_project(project)]
 
 
 def _versions() -> Iterator[Fact]:
@@ -147,7 +149,14 @@ def _probe() -> list[Fact]:
 def _environment() -> Iterator[Fact]:
     names = [
         n
-        for n in ("AWS_ENDPOINT_URL", "AWS_PROFILE", "R2_ACCOUNT_ID", "DATABOM_PROJECT", VARIABLE)
+        for n in (
+            "AWS_ENDPOINT_URL",
+            "AWS_PROFILE",
+            "R2_ACCOUNT_ID",
+            "DATABOM_PROJECT",
+            VARIABLE,
+            CONFIG_VARIABLE,
+        )
         if n in os.environ
     ]
     names += token_names()
@@ -155,6 +164,21 @@ def _environment() -> Iterator[Fact]:
     for name in ("PYTHONPATH", "SSL_CERT_FILE", "HTTPS_PROXY"):
         if name in os.environ:
             yield Fact("note", name, "is set", "it decides which code runs, or whom connections trust")
+
+
+def _user() -> Iterator[Fact]:
+    try:
+        config = user_config()
+    except ConfigError as error:
+        yield Fact("warn", "your configuration", str(error), error.hint)
+        return
+    if config.path is None:
+        return
+    told = [config.command[0]] if config.command else []
+    told += [f"the webhook at {config.webhook_host}"] if config.webhook else []
+    yield Fact(
+        "ok", "your configuration", f"{config.path}: of incidents it tells {' and '.join(told) or 'nobody'}"
+    )
 
 
 def _project(folder: Path | str | None) -> Iterator[Fact]:

@@ -7,7 +7,7 @@ are handed to the caller as evidence.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from databom.checks.integrity import Outcome, problem_of
 from databom.errors import FullError, StorageError
 from databom.model.manifest import Asset
 from databom.storage.hashing import Measured, Sink, copy_verified
+from databom.storage.headers import NONE, headers_of
 from databom.storage.reader import Reader, with_retries
 from databom.storage.staging import Staging, TempFile
 from databom.storage.tree import LocalTree
@@ -32,6 +33,8 @@ class Fetched(NamedTuple):
     temp: TempFile
     measured: Measured
     matches: bool
+    headers: Mapping[str, str] = NONE
+    """Of the answer whose bytes did not match."""
 
 
 def ingest(
@@ -130,7 +133,7 @@ def _download(
             except BaseException:
                 temp.discard()
                 raise
-        return Fetched(asset, temp, measured, matches)
+            return Fetched(asset, temp, measured, matches, NONE if matches else headers_of(stream))
 
     try:
         return with_retries(attempt)

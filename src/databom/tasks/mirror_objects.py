@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from databom.checks.integrity import problem_of
 from databom.errors import DeniedError, FullError, MissingError, Problem, StorageError
 from databom.model.manifest import Asset
 from databom.storage.hashing import Measured, copy_verified
+from databom.storage.headers import NONE, headers_of
 from databom.storage.location import Location
 from databom.storage.reader import with_retries
 from databom.storage.s3upload import S3Writer, Stored
@@ -41,6 +43,8 @@ class Done(NamedTuple):
     source: str = ""
     doubt: Problem | None = None
     """What is wrong with the pin's own file, whose place the marketplace's took."""
+    headers: Mapping[str, str] = NONE
+    """Of the answer whose bytes are the evidence."""
 
 
 def wanted_of(asset: Asset) -> Wanted:
@@ -104,12 +108,13 @@ class Objects:
         return there
 
     def _read_back(self, wanted: Wanted) -> Done:
-        def attempt() -> tuple[TempFile, Measured, bool]:
+        def attempt() -> tuple[TempFile, Measured, bool, Mapping[str, str]]:
             with self.writer.open(wanted.key) as stream:
                 temp = self.staging.create()
-                return temp, *copy_verified(stream, temp, wanted.sha256, wanted.size)
+                measured, matches = copy_verified(stream, temp, wanted.sha256, wanted.size)
+                return temp, measured, matches, NONE if matches else headers_of(stream)
 
-        temp, measured, matches = with_retries(attempt)
+        temp, measured, matches, headers = with_retries(attempt)
         if matches:
             temp.discard()
             return Done(wanted, size=measured.size)
@@ -122,7 +127,7 @@ class Objects:
             f"sha256:{measured.sha256}" if measured.complete else f"more than {wanted.size:,} bytes",
             "find out who wrote it; then mirror to another prefix, or have the bucket's owner remove that object",
         )
-        return Done(wanted, problem=problem, evidence=temp, measured=measured, source=shown)
+        return Done(wanted, problem=problem, evidence=temp, measured=measured, source=shown, headers=headers)
 
     def _unconfirmed(self, wanted: Wanted, stored: Stored, error: StorageError) -> Problem:
         """The store holds something that could not be read: neither a yes nor a no."""

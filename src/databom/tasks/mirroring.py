@@ -17,7 +17,7 @@ import contextlib
 import logging
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -42,12 +42,13 @@ from databom.model.lock import Mirror
 from databom.model.manifest import Asset, Manifest
 from databom.storage import files
 from databom.storage.hashing import Measured, copy_verified
+from databom.storage.headers import NONE, headers_of
 from databom.storage.location import Location, parse_location
 from databom.storage.reader import Reader, with_retries
 from databom.storage.s3upload import MAX_SINGLE_PUT, PART_BYTES, S3Writer, Stored
 from databom.storage.staging import Staging, TempFile
 from databom.storage.tree import LocalTree
-from databom.tasks import mirrors, quarantine
+from databom.tasks import incidents, mirrors, quarantine
 from databom.tasks.believing import load_trust
 from databom.tasks.judging import Judged, judge_pin
 from databom.tasks.mirror_journal import Journal
@@ -122,6 +123,7 @@ def mirror(
     writer = S3Writer(location, single=single_put, part=part)
     folder = place.state("mirror")
     with (
+        incidents.announcing(place.root) as opened,
         files.exclusive(place.state_dir / "mirror.lock", waiting=_waiting),
         Staging(folder) as staging,
         Journal(place, f"{writer.endpoint} {location.stored}") as journal,
@@ -129,7 +131,9 @@ def mirror(
         staging.sweep()
         told = progress or Silent()
         try:
-            run = _Mirroring(place, name, location, judged, manifest, writer, staging, journal, now, told)
+            run = _Mirroring(
+                place, name, location, judged, manifest, writer, staging, journal, now, told, opened
+            )
         except InputError as error:  # the lock names a root that databom would never have written
             return judged.report(name, findings_of(error))
         report = run.run()
@@ -164,6 +168,7 @@ class _Mirroring:
     journal: Journal
     now: datetime
     progress: Progress
+    opened: list[Case]
     findings: list[Finding] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     large: threading.Lock = field(default_factory=threading.Lock)
@@ -288,30 +293,26 @@ class _Mirroring:
         open_case = self.cases.get(wanted.subject)
         if open_case is not None and open_case.code == problem.code:
             result.evidence.discard()
-            told = quarantine.still_open(open_case, self.place.root)
+            told = quarantine.still_open(open_case)
             return told._replace(do=problem.do) if problem.code == CONFLICT else told
         case = self._open_case(result, problem, result.measured.size)
         self.staging.set_aside(result.evidence, case.asset / wanted.subject)
-        told = quarantine.set_aside(problem, case, self.place.root)
+        told = quarantine.set_aside(problem, case)
         return told._replace(do=problem.do) if problem.code == CONFLICT else told
 
     def _open_case(self, result: Done, problem: Problem, size: int) -> Case:
-        self.place.state("quarantine")
-        return quarantine.open_case(
-            self.place.quarantine_dir,
-            Case(
-                folder=self.place.quarantine_dir,
-                name=self.name,
-                manifest=self.manifest.digest,
-                path=result.object.subject,
-                code=problem.code,
-                expected=problem.expected,
-                found=problem.found,
-                size=size,
-                source=result.source,
-                happened_at=times.format(self.now),
-            ),
+        case = quarantine.new_case(
+            self.place,
+            self.name,
+            problem,
+            path=result.object.subject,
+            size=size,
+            source=result.source,
+            headers=result.headers,
+            now=self.now,
         )
+        self.opened.append(case)
+        return case
 
     # --- one asset: runs in a worker ------------------------------------------------------------
 
@@ -340,7 +341,7 @@ class _Mirroring:
         """A private copy of the asset's bytes that matches, and what is wrong with the pin's own file, if it is."""
         doubt = None
         try:
-            temp, measured, matches = self._private(self.tree, asset)
+            temp, measured, matches, _ = self._private(self.tree, asset)
         except MissingError:
             pass  # not synced here
         except FullError:
@@ -361,9 +362,9 @@ class _Mirroring:
             )
         case = self.cases.get(asset.path)
         if case is not None and case.code != CONFLICT:
-            return Done(wanted_of(asset), problem=quarantine.still_open(case, self.place.root))
+            return Done(wanted_of(asset), problem=quarantine.still_open(case))
         try:
-            temp, measured, matches = with_retries(lambda: self._private(self.market.reader, asset))
+            temp, measured, matches, headers = with_retries(lambda: self._private(self.market.reader, asset))
         except FullError:
             raise
         except StorageError as error:
@@ -374,13 +375,15 @@ class _Mirroring:
         assert problem is not None
         told = problem._replace(what=self.market.told(problem.what, asset))
         where = self.market.place_of(asset)
-        return Done(wanted_of(asset), problem=told, evidence=temp, measured=measured, source=where)
+        return Done(
+            wanted_of(asset), problem=told, evidence=temp, measured=measured, source=where, headers=headers
+        )
 
-    def _private(self, reader: Reader, asset: Asset) -> tuple[TempFile, Measured, bool]:
+    def _private(self, reader: Reader, asset: Asset) -> tuple[TempFile, Measured, bool, Mapping[str, str]]:
         with reader.open(asset.path) as stream:
             temp = self.staging.create()
             measured, matches = copy_verified(stream, temp, asset.sha256, asset.size)
-        return temp, measured, matches
+            return temp, measured, matches, NONE if matches else headers_of(stream)
 
     # --- the documents ------------------------------------------------------------------------
 

@@ -78,18 +78,26 @@ def is_named(trust: Path | str | None, *, environ: Mapping[str, str] = os.enviro
     return trust is not None or bool(environ.get(VARIABLE))
 
 
+def config_home(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The folder of the user's configuration files; None for a user without a home."""
+    base = Path(environ.get("XDG_CONFIG_HOME") or "")
+    if base.is_absolute():
+        return base
+    try:
+        return Path.home() / ".config"
+    except RuntimeError:
+        return None
+
+
 def users_root(*, environ: Mapping[str, str] = os.environ) -> Path | None:
     """The user's own root, where there is one. A relative `XDG_CONFIG_HOME` counts as unset, as its standard says.
 
     Raises:
         ConfigError: it belongs to somebody else, or it cannot be told whether there is one.
     """
-    base = Path(environ.get("XDG_CONFIG_HOME") or "")
-    if not base.is_absolute():
-        try:
-            base = Path.home() / ".config"
-        except RuntimeError:  # a user without a home has no such file
-            return None
+    base = config_home(environ)
+    if base is None:
+        return None
     path = base / "databom" / "trust.json"
     try:
         owner = path.lstat().st_uid

@@ -44,9 +44,10 @@ from databom.model.manifest import MAX_ASSETS, Asset, Manifest
 from databom.storage import files
 from databom.storage.hashcache import HashCache
 from databom.storage.hashing import Measured
+from databom.storage.headers import NONE
 from databom.storage.staging import Staging
 from databom.storage.tree import LocalTree
-from databom.tasks import confine, mirrors, quarantine, recorded, retiring
+from databom.tasks import confine, incidents, mirrors, quarantine, recorded, retiring
 from databom.tasks.believing import Believed, load_trust
 from databom.tasks.gatekeeping import Gatekeeper
 from databom.tasks.ingesting import Fetched, ingest
@@ -90,13 +91,14 @@ def sync(
     now = times.or_now(now)
     folder = Path(project).absolute() if project is not None else find_root()
     reports = []
-    with exclusive_project(folder):
+    # Told when the project is free again: a hook may well ask it.
+    with incidents.announcing(folder) as opened, exclusive_project(folder):
         place = Project.load(folder)
         believed = load_trust(place)
         wanted = place.names(names)
         for name in wanted:
             confine.require(place, name, place.pin(name))
-            run = _Sync(place, name, believed, refetch, full, strict, now, progress or Silent())
+            run = _Sync(place, name, believed, refetch, full, strict, now, progress or Silent(), opened)
             reports.append(run.run())
             place = run.place
     return reports[0] if names and len(wanted) == 1 else Reports(tuple(reports))
@@ -114,6 +116,7 @@ class _Sync:
     strict: bool
     now: datetime
     progress: Progress
+    opened: list[Case]
     findings: list[Finding] = field(default_factory=list)
     known: Recogniser = field(init=False)
     keeper: Gatekeeper | None = None
@@ -208,17 +211,17 @@ class _Sync:
                 asset = by_path[outcome.path]
                 problem = self._compare(asset, outcome)
                 if problem is not None and problem.code in EVIDENCE:
-                    case = self._set_aside(problem, outcome.size, self.place.pin(self.name).path)
+                    case = self._set_aside(problem, asset, outcome.size, self.place.pin(self.name).path)
                     self._move(staging, asset.path, case)
                     if self.refetch:
                         quarantine.settle(case, self.now)
                         missing.append(asset)
                     else:
-                        yield Outcome(asset.path, error=quarantine.set_aside(problem, case, self.place.root))
+                        yield Outcome(asset.path, error=quarantine.set_aside(problem, case))
                 elif problem is not None and problem.code == "integrity.missing":
                     if asset.path in cases:
                         case = cases[asset.path]
-                        yield Outcome(asset.path, error=quarantine.still_open(case, self.place.root))
+                        yield Outcome(asset.path, error=quarantine.still_open(case))
                     else:
                         missing.append(asset)
                 else:
@@ -270,10 +273,11 @@ class _Sync:
         def set_aside(fetched: Fetched) -> Outcome:
             problem = self._compare(fetched.asset, fetched.measured, source.shown)
             assert problem is not None
-            case = self._set_aside(problem, fetched.measured.size, source.place_of(fetched.asset))
+            where = source.place_of(fetched.asset)
+            case = self._set_aside(problem, fetched.asset, fetched.measured.size, where, fetched.headers)
             staging.set_aside(fetched.temp, case.asset / fetched.asset.path)
             problem = problem._replace(what=source.told(problem.what, fetched.asset))
-            return Outcome(fetched.asset.path, error=quarantine.set_aside(problem, case, self.place.root))
+            return Outcome(fetched.asset.path, error=quarantine.set_aside(problem, case))
 
         reader = source.reader
         return ingest(assets, reader, staging, tree, md5=md5, set_aside=set_aside, advance=meter.fetched)
@@ -288,25 +292,21 @@ class _Sync:
             return []
         return cases
 
-    def _set_aside(self, problem: Problem, size: int | None, source: str) -> Case:
-        pin = self.place.pin(self.name)
-        self.place.state("quarantine")
-        assert problem.subject is not None
-        return quarantine.open_case(
-            self.place.quarantine_dir,
-            Case(
-                folder=self.place.quarantine_dir,
-                name=self.name,
-                manifest=pin.manifest,
-                path=problem.subject,
-                code=problem.code,
-                expected=problem.expected,
-                found=problem.found,
-                size=size,
-                source=source,
-                happened_at=times.format(self.now),
-            ),
+    def _set_aside(
+        self, problem: Problem, asset: Asset, size: int | None, source: str, headers: Mapping[str, str] = NONE
+    ) -> Case:
+        case = quarantine.new_case(
+            self.place,
+            self.name,
+            problem,
+            path=asset.path,
+            size=size,
+            source=source,
+            headers=headers,
+            now=self.now,
         )
+        self.opened.append(case)
+        return case
 
     def _compare(self, asset: Asset, got: Outcome | Measured, where: str = "") -> Problem | None:
         problem = compare(asset, got, where)
