@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import os
 import stat
-from typing import NamedTuple, Self
+from typing import BinaryIO, NamedTuple, Self
 
 from databom.storage.posix import close, lease, lease_is_held, storage_error
 
@@ -115,6 +115,14 @@ class LocalStream:
             return os.readv(self._fd, [buffer])
         except OSError as error:
             raise storage_error(error, self.shown, "read") from error
+
+    def file(self) -> BinaryIO:
+        """The same open file, as one that can be sought in; it is closed by itself, and shares this one's place.
+
+        Raises:
+            OSError: there are no descriptors left.
+        """
+        return os.fdopen(os.dup(self._fd), "rb")
 
     def stat(self) -> FileStat:
         """The file's key now; equal to `opened` as long as nobody changed it.
