@@ -216,6 +216,8 @@ def play(page: Path, folder: Path) -> Iterator[tuple[Step, str, int]]:
 _VOLATILE = (
     (re.compile(r"\b[0-9a-f]{64}\b"), "…"),
     (re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}"), "…"),
+    (re.compile(r"(?<=incident )[0-9a-f]{8}\b|(?<=incident show )[0-9a-f]{8}\b"), "…"),
+    (re.compile(r"(?m)^[0-9a-f]{8}(?=  ?(?:open|refetched|closed|is closed)\b)"), "…"),
     (re.compile(r"\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ"), "…"),
     (re.compile(r"\b20\d\d/\d\d/\d\d \d\d:\d\d:\d\d"), "…"),
     (re.compile(r"\b([0-9a-f]{32}|[0-9a-f]{36})\b"), "…"),
