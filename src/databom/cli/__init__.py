@@ -23,7 +23,20 @@ from typing import NoReturn
 import click
 
 from databom import __version__
-from databom.cli import approve, demo, evidence, incident, keys, mirror, pins, publish, setup, signing, trust, verify
+from databom.cli import (
+    approve,
+    demo,
+    evidence,
+    incident,
+    keys,
+    mirror,
+    pins,
+    publish,
+    setup,
+    signing,
+    trust,
+    verify,
+)
 from databom.cli.options import tell
 from databom.errors import CheckFailed, DatabomError
 
@@ -56,7 +69,20 @@ def cli() -> None:
     """  # noqa: D301  # \b is click's mark for a verbatim paragraph
 
 
-for _family in (setup, keys, trust, publish, signing, pins, mirror, verify, approve, incident, evidence, demo):
+for _family in (
+    setup,
+    keys,
+    trust,
+    publish,
+    signing,
+    pins,
+    mirror,
+    verify,
+    approve,
+    incident,
+    evidence,
+    demo,
+):
     for _command in _family.COMMANDS:
         cli.add_command(_command)
 
