@@ -1820,6 +1820,60 @@ def group_l() -> None:
         )
 
 
+def group_m() -> None:
+    def licensed(
+        name: str, title: str, codes: str = "", *, old: bytes = b"", new: bytes = b"", **license_: Any
+    ) -> None:
+        files = project(release("v3", license={"type": "commercial", **license_}))
+        case(
+            "M07",
+            name,
+            title,
+            codes,
+            assets={},
+            files={**files, "databom.toml": CONFIG.replace(old, new, 1)},
+            # Pinned all the same, so that whatever comes next refuses it by name; and nothing is fetched.
+            steps=[
+                add("v3", codes),
+                run("sync", "pets", codes=codes),
+                run("check", codes=f"{codes} integrity.missing" if codes else ""),
+            ],
+        )
+
+    no, unknown = "license.not-permitted", "license.unknown"
+    licensed("missing", "no license is stated", "license.missing")
+    licensed("non_commercial", "non-commercial for a commercial use", no, spdx="CC-BY-NC-4.0", type="open")
+    licensed("lower_case", "the same in lower case", no, spdx="cc-by-nc-4.0", type="open")
+    licensed(
+        "and", "one of two that hold together refuses", no, spdx="CC-BY-4.0 AND CC-BY-NC-4.0", type="open"
+    )
+    licensed("or", "one of a choice permits", spdx="CC-BY-NC-4.0 OR CC-BY-4.0")
+    licensed("with", "an exception that nobody knows", unknown, spdx="CC-BY-4.0 WITH hn-exception")
+    licensed("unknown_id", "an id that the SPDX list does not have", unknown, spdx="CC-BY-9.0")
+    licensed("no_expression", "no SPDX expression", unknown, spdx="all rights granted, surely")
+    licensed("undefined_reference", "a LicenseRef that nobody defined", unknown, spdx="LicenseRef-hn")
+    licensed("none", "NONE", no, spdx="NONE")
+    licensed("noassertion", "NOASSERTION", unknown, spdx="NOASSERTION")
+    licensed(
+        "typed_non_commercial", "a narrower type beside CC-BY", no, spdx="CC-BY-4.0", type="non-commercial"
+    )
+    licensed(
+        "typed_commercial",
+        "a type that the license refuses",
+        f"{no} license.contradiction",
+        spdx="CC-BY-NC-4.0",
+    )
+    licensed(
+        "expired",
+        "a license that held",
+        "license.expired",
+        spdx="CC-BY-4.0",
+        valid_until="2026-01-11T00:00:00Z",
+    )
+    bare = {"old": b"commercial = true", "new": b"commercial = false"}
+    licensed("non_commercial_use", "non-commercial for such a use", spdx="CC-BY-NC-4.0", type="open", **bare)
+
+
 def make(out: Path = HERE) -> None:
     """Write every case below `out`; cases that are no longer made go."""
     global OUT  # noqa: PLW0603  # one place to write to, for a script
@@ -1827,7 +1881,7 @@ def make(out: Path = HERE) -> None:
     WRITTEN.clear()
     for old in out.glob("*/case.json"):
         shutil.rmtree(old.parent)
-    for group in (group_a, group_a15, group_b, group_c, group_d, group_e, group_l):
+    for group in (group_a, group_a15, group_b, group_c, group_d, group_e, group_l, group_m):
         group()
 
 

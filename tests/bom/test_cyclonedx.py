@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from databom.bom.cyclonedx import LICENSE_TYPES, MAX_LISTED, BomEntry, build_bom, dumps
-from databom.bom.spdx_ids import IDS
 from databom.model.lock import Pin
 from databom.model.manifest import Manifest, read_manifest
+from databom.model.spdx_ids import IDS
 
 VALIDATOR = JsonStrictValidator(SchemaVersion.V1_6)
 EXAMPLE = {
@@ -173,6 +173,8 @@ def test_without_a_run() -> None:
         ("CC-BY-4.0", {"license": {"id": "CC-BY-4.0", "acknowledgement": "declared"}}),
         ("cc-by-4.0", {"license": {"id": "CC-BY-4.0", "acknowledgement": "declared"}}),
         ("GPL-2.0+", {"license": {"id": "GPL-2.0+", "acknowledgement": "declared"}}),
+        ("((MIT))", {"license": {"id": "MIT", "acknowledgement": "declared"}}),
+        ("mit or Apache-2.0", {"expression": "MIT OR Apache-2.0", "acknowledgement": "declared"}),
         ("MPL-1.1+", {"expression": "MPL-1.1+", "acknowledgement": "declared"}),
         ("LicenseRef-hn-train", {"license": {"name": "LicenseRef-hn-train", "acknowledgement": "declared"}}),
         ("My own terms", {"license": {"name": "My own terms", "acknowledgement": "declared"}}),
@@ -182,7 +184,6 @@ def test_without_a_run() -> None:
             for good in (
                 "CC-BY-4.0 AND LicenseRef-hn-train",
                 "(MIT OR Apache-2.0) AND CC0-1.0",
-                "((MIT))",
                 "GPL-3.0-only WITH Classpath-exception-2.0",
                 "MIT AND DocumentRef-x:LicenseRef-y",
             )
@@ -199,7 +200,6 @@ def test_without_a_run() -> None:
                 "MIT (OR) Apache-2.0",
                 "MIT WITH (Classpath-exception-2.0)",
                 "MIT OR Unheard-Of-1.0",
-                "MIT or Apache-2.0",
                 ") MIT (",
             )
         ),

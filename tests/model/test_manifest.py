@@ -432,6 +432,7 @@ def test_found_is_said_in_json_or_counted() -> None:
 MISSING = [
     *["/dataset_id", "/version", "/license", "/assets", "/supersedes/sha256", "/payment/model"],
     *["/payment/amount/value", "/payment/amount/currency", "/payment/allocation/1/creator_id"],
+    *["/license/signals/0/kind", "/license/signals/1/value"],
     *["/payment/allocation/1/share", "/assets/1/path", "/assets/1/sha256", "/assets/0/redacted_from/sha256"],
 ]
 
@@ -445,7 +446,7 @@ def test_missing_members(path: str) -> None:
 
 REQUIRED = re.compile(
     "/(dataset_id|version|license|assets|supersedes/sha256|payment/model|payment/amount/[a-z]+)"
-    "|/payment/allocation/[01]/[a-z_]+|/assets/[01]/(path|sha256|redacted_from/sha256)"
+    "|/license/signals/[01]/(kind|value)|/payment/allocation/[01]/[a-z_]+|/assets/[01]/(path|sha256|redacted_from/sha256)"
 )
 OPTIONAL = [path for path in members(FULL) if not REQUIRED.fullmatch(path)]
 
@@ -456,7 +457,8 @@ def test_everything_else_may_be_left_out(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in OPTIONAL if not re.match("/payment/(period|schedule)/", path)]
+    "path",
+    [path for path in OPTIONAL if not re.match("/payment/(period|schedule)/", path)],
 )
 def test_and_a_null_says_the_same(path: str) -> None:
     """Publishers that write every member, with null where they have nothing to say, are understood."""

@@ -48,6 +48,10 @@ FULL: dict[str, Any] = {
             "text": "Photos by Alice\n\tand Bob",
             "url": "https://example.com/alice",
         },
+        "signals": [
+            {"kind": "aipref", "value": "train-ai=y", "uri": "https://example.com/"},
+            {"kind": "tdmrep", "value": "tdm-reservation: 0"},
+        ],
     },
     "payment": {
         "model": "subscription",

@@ -27,10 +27,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from databom.bom.spdx_ids import IDS
+from databom.errors import InputError
 from databom.model import times
 from databom.model.approvals import shown
 from databom.model.digest import hex_of
+from databom.model.expression import NOASSERTION, Atom, atoms, parse_expression
+from databom.model.spdx_ids import EXCEPTIONS
 from databom.model.text import printable
 
 if TYPE_CHECKING:
@@ -41,8 +43,6 @@ if TYPE_CHECKING:
 
 SPEC_VERSION = "1.6"
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:databom:bom")
-_IDS = {name.casefold(): name for name in IDS}
-_REF = re.compile(r"(?:DocumentRef-[A-Za-z0-9.-]+:)?(?:LicenseRef|AdditionRef)-[A-Za-z0-9.-]+\Z")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)")
 _TEXT_CHARS = 1_000
 MAX_LISTED = 100
@@ -221,38 +221,23 @@ def _licenses(manifest: Manifest) -> tuple[list[dict[str, Any]], list[dict[str, 
 def _kind(spdx: str | None) -> tuple[str, str]:
     """Which member of CycloneDX a license goes into: `id`, `expression` or `name`, and its text there."""
     if spdx is None:
-        return "name", "NOASSERTION"
-    if known := _IDS.get(spdx.casefold()):
-        return "id", known
-    if not _REF.match(spdx) and _is_expression(spdx):
-        return "expression", spdx
+        return "name", NOASSERTION
+    try:
+        expression = parse_expression(spdx)
+    except InputError:
+        return "name", printable(spdx, _TEXT_CHARS)
+    if isinstance(expression, Atom) and not expression.exception:
+        if expression.is_known and not expression.or_later:
+            return "id", expression.name
+        if not expression.is_known:
+            return "name", printable(spdx, _TEXT_CHARS)
+    if all((one.is_known or one.is_reference) and _is_exception(one.exception) for one in atoms(expression)):
+        return "expression", str(expression)
     return "name", printable(spdx, _TEXT_CHARS)
 
 
-def _is_expression(text: str) -> bool:
-    """Whether a text is an SPDX expression of known ids and references (SPDX 2.3, annex D).
-
-    Who may do what is not asked here. Ids match in any case, operators are upper-case.
-    """
-    depth, operand_next, after_with = 0, True, False
-    for token in re.findall(r"[()]|[^\s()]+", text):
-        if token == "(":  # noqa: S105  # a parenthesis
-            if not operand_next or after_with:
-                return False
-            depth += 1
-        elif token == ")":  # noqa: S105
-            depth -= 1
-            if operand_next or depth < 0:
-                return False
-        elif token in ("AND", "OR", "WITH"):
-            if operand_next:
-                return False
-            operand_next, after_with = True, token == "WITH"  # noqa: S105
-        else:
-            if not operand_next or not (_REF.match(token) or token.removesuffix("+").casefold() in _IDS):
-                return False
-            operand_next = after_with = False
-    return depth == 0 and not operand_next
+def _is_exception(name: str | None) -> bool:
+    return name is None or name in EXCEPTIONS or name.startswith("AdditionRef-")
 
 
 def _licensing(terms: License, payment: Payment | None, creator: str | None) -> dict[str, Any]:

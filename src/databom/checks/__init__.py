@@ -11,6 +11,9 @@
 | `changes` | does this branch believe more, or demand less, than the base it left? |
 | `memory` | has it forgotten, or gone back behind, what the base had seen? |
 | `gate` | do license, payment and consent allow the intended use? |
+| `license` | does the license allow it, and do all that speak of it agree? |
+| `deciding` | may data under these licenses be used so, and why? |
+| `terms`, `signalling` | what do the stated terms, and others' signals, say against it? |
 | `approvals` | has somebody who may accepted what a check alone could not? |
 | `coverage` | is all data that a pipeline reads behind a pin? |
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from databom.errors import InputError, Problem
 from databom.model import paths, shards
-from databom.model.assets import Listed, Listing, check_total
+from databom.model.assets import Listed, Listing, Own, check_total, note_licenses
 from databom.model.digest import TreeDigest
 from databom.model.members import MAX_UNKNOWN
 from databom.model.text import printable
@@ -127,6 +127,7 @@ class _Assembly:
         self.paths: list[_Range] = []
         self.keys: list[_Range] = []
         self.unknown: list[str] = []
+        self.licenses: dict[str, Own] = {}
         self.total = self.sized = 0
 
     def run(self, manifest: Manifest) -> Manifest:
@@ -147,11 +148,12 @@ class _Assembly:
             tree.add(listing.in_order())
         assets = listing if self.kept is None else tuple(self.kept)
         complete = self.total if self.sized == len(assets) else None
-        return manifest.completed(Listed(assets, tree.digest(), complete), tuple(self.unknown))
+        return manifest.completed(Listed(assets, tree.digest(), complete, self.licenses), tuple(self.unknown))
 
     def _note(self, number: int, shard: Shard) -> list[Asset]:
         """Read one shard for the first time; its assets, sorted by path."""
         read = shards.read_shard(self.source(shard), shard)
+        note_licenses(self.licenses, read.assets)
         self.unknown += read.unknown[: MAX_UNKNOWN - len(self.unknown)]
         if self.kept is not None:
             self.kept += read.assets

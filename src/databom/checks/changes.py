@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from databom.errors import InputError
-from databom.model.config import Config
+from databom.model.config import RIGHTS, Config
 from databom.model.digest import sha256
 from databom.model.finding import Finding, Severity
 from databom.model.text import printable
@@ -117,6 +117,9 @@ _ORDERS: Mapping[str, Mapping[str, tuple[object, ...]]] = {
 ORDERS = {f"{table}.{key}": order for table, keys in _ORDERS.items() for key, order in keys.items()}
 """The values of each key from the least demanding to the most. A key without an order (a purpose is neither more
 nor less than another) is weakened by any change, so a key that is not known here is never lost by forgetting it."""
+_OF_A_LICENSE = dict.fromkeys(RIGHTS, ("permit", "conditional", "unknown", "deny"))
+"""The same for the keys of a license that the team defines: what it permits least demands most."""
+_OWN = "licenses"
 _ELSEWHERE = "trust_root"
 """The field of `Config` that `check_root` compares."""
 
@@ -129,6 +132,10 @@ def settings(config: Config) -> dict[str, object]:
         if dataclasses.is_dataclass(value):
             found |= {
                 f"{field.name}.{part.name}": getattr(value, part.name) for part in dataclasses.fields(value)
+            }
+        elif field.name == _OWN:
+            found |= {
+                f"license.{name}.{key}": one for name, keys in value.items() for key, one in keys.items()
             }
         elif field.name != _ELSEWHERE:
             found[field.name.replace("_", ".", 1)] = value
@@ -146,9 +153,9 @@ def settings_digest(config: Config) -> str:
 def check_policy(base: Config | None, head: Config, *, approved: str | None) -> Iterator[Finding]:
     """`policy.weakened` for each key that demands less than at the base. Demanding more is silent.
 
-    Blocks, unless `approved` names what is there now: `Config.policy_digest` for keys of `[policy]`, `[use]` and
-    `[accept]`, `settings_digest` for all. A digest approves only what it covers; else one that was named once for a
-    policy would let every later change elsewhere pass.
+    Blocks, unless `approved` names what is there now: `Config.policy_digest` for keys of `[policy]`, `[use]`,
+    `[accept]` and `[license]`, `settings_digest` for all. A digest approves only what it covers; else one that was
+    named once for a policy would let every later change elsewhere pass.
 
     Args:
         base: None where the base has no `databom.toml` that can be read: then everything is as if it had changed.
@@ -168,13 +175,13 @@ def check_policy(base: Config | None, head: Config, *, approved: str | None) -> 
         return
     before, after = settings(base), settings(head)
     weaker = [key for key in sorted({*before, *after}) if _is_weaker(key, before.get(key), after.get(key))]
-    is_covered = {key: key.startswith(("accept.", "policy.", "use.")) for key in weaker}
+    is_covered = {key: key.startswith(("accept.", "license.", "policy.", "use.")) for key in weaker}
     digest = head.policy_digest if all(is_covered.values()) else whole
     for key in weaker:
         yield _weakened(
             key,
             "demands less than at the base"
-            if key in ORDERS
+            if key in ORDERS or key.rpartition(".")[2] in _OF_A_LICENSE
             else "not what it is at the base, and no order says which of the two demands more",
             _value(before.get(key)),
             _value(after.get(key)),
@@ -201,6 +208,8 @@ def _is_weaker(key: str, before: object, after: object) -> bool:
     if before == after:
         return False
     order = ORDERS.get(key, ())
+    if key.startswith("license."):
+        order = _OF_A_LICENSE.get(key.rpartition(".")[2], ())
     if before not in order or after not in order:
         return True
     return order.index(after) < order.index(before)

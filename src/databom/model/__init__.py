@@ -11,6 +11,10 @@
 | `croissant` | Croissant 1.0 and 1.1 read as a manifest |
 | `jsonld` | which of a JSON-LD document's members stand for which name |
 | `licenses` | licenses stated by URL or name, as SPDX expressions |
+| `expression` | SPDX expressions as trees: `parse_expression(text)` |
+| `spdx_ids` | the licenses and exceptions that SPDX lists |
+| `rights` | what licenses say about using data: `rights.json`, and a team's own |
+| `signals`, `rsl` | what others say about using the data |
 | `claims` | the types of its parts |
 | `members` | which of its members this version does not know |
 | `wording` | why it was refused, in words, by the schema |
@@ -20,7 +24,7 @@
 | `text` | strings from documents, made safe to show |
 | `finding` | findings, reports, verdicts |
 | `lock`, `config` | `databom.lock` and `databom.toml` |
-| `countries` | the countries there are |
+| `countries` | the countries there are, and words for several |
 | `proofs` | signed statements about a manifest |
 | `approvals` | what an approval or a waiver says |
 | `schemas/` | published JSON Schemas (draft 2020-12): `urn:databom:schema:manifest:v1`, `:approval:v1`, `:waiver:v1` |

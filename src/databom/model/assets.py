@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from heapq import nsmallest
 from itertools import islice, pairwise
 from operator import attrgetter, lt
 from typing import Any, NamedTuple, overload
@@ -29,6 +30,7 @@ FEW = 4 * PART
 """Lists up to this length are kept decoded."""
 
 _TEXTS = tuple(map(attrgetter, ("media_type", "license", "creator_id", "consent")))
+_LICENSE = attrgetter("license")
 _ASSETS = msgspec.json.Decoder(tuple[Asset, ...])
 _RAWS = msgspec.json.Decoder(list[msgspec.Raw])
 _VALUES = msgspec.json.Decoder(list[Any])
@@ -113,6 +115,19 @@ class Encoded(Listing):
         return ((names[at], digests[64 * at : 64 * at + 64]) for at in order)
 
 
+class Own(NamedTuple):
+    """How many assets state a license for themselves, and the first of their paths."""
+
+    total: int
+    first: tuple[str, ...]
+
+
+TOO_MANY = ""
+"""Stands for all licenses that assets state beyond `MAX_LICENSES`."""
+MAX_LICENSES = 1_000
+_MOST_FIRST = 3
+
+
 class Listed(NamedTuple):
     """A list of assets that keeps the rules."""
 
@@ -120,6 +135,23 @@ class Listed(NamedTuple):
     tree: str
     total_bytes: int | None
     """None where a size is not declared."""
+    licenses: Mapping[str, Own] = {}
+    """The licenses that assets state for themselves."""
+
+
+def note_licenses(known: dict[str, Own], assets: Sequence[Asset]) -> None:
+    """Add what assets state; the same whatever the order in which they come, up to `MAX_LICENSES`."""
+    if not any(map(_LICENSE, assets)):
+        return
+    paths_of: dict[str, list[str]] = {}
+    for asset in assets:
+        if asset.license is not None:
+            paths_of.setdefault(asset.license, []).append(asset.path)
+    for name, found in paths_of.items():
+        key = name if name in known or len(known) < MAX_LICENSES else TOO_MANY
+        before = known.get(key, Own(0, ()))
+        first = nsmallest(_MOST_FIRST, (*before.first, *found))
+        known[key] = Own(before.total + len(found), tuple(first))
 
 
 def read_listed(text: msgspec.Raw, *, is_verbatim: bool) -> Listed:
@@ -137,9 +169,11 @@ def read_listed(text: msgspec.Raw, *, is_verbatim: bool) -> Listed:
         raise Refused("assets")
     names: list[str] = []
     total = sized = 0
+    licenses: dict[str, Own] = {}
     lines: digest.TreeDigest | None = digest.TreeDigest()
     for part in parts_of(assets):
         check_texts(part)
+        note_licenses(licenses, part)
         fresh = [asset.path for asset in part]
         if lines is not None and all(map(lt, [*names[-1:], *fresh], islice(fresh, not names, None))):
             lines.add((asset.path, asset.sha256) for asset in part)  # in order so far: no second walk
@@ -153,7 +187,7 @@ def read_listed(text: msgspec.Raw, *, is_verbatim: bool) -> Listed:
     del names
     check_total(total)
     tree = lines.digest() if lines is not None else digest.tree_digest(in_order(assets), is_sorted=True)
-    return Listed(assets, tree, total if sized == len(assets) else None)
+    return Listed(assets, tree, total if sized == len(assets) else None, licenses)
 
 
 def parts_of(assets: Sequence[Asset]) -> Iterator[Sequence[Asset]]:

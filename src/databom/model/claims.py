@@ -107,6 +107,14 @@ class Attribution(msgspec.Struct, frozen=True):
     url: Uri | None = None
 
 
+class Signal(msgspec.Struct, frozen=True):
+    """What somebody else says about using the data, as found: `kind` is whose words they are (`model.signals`)."""
+
+    kind: Text
+    value: str
+    uri: Uri | None = None
+
+
 class License(msgspec.Struct, frozen=True):
     """The terms as the publisher states them: recorded here, judged elsewhere. The lists use RSL's words."""
 
@@ -121,6 +129,7 @@ class License(msgspec.Struct, frozen=True):
     user: tuple[Text, ...] = ()
     geo: tuple[Text, ...] = ()
     attribution: Attribution | None = None
+    signals: tuple[Signal, ...] = ()
 
 
 class Amount(msgspec.Struct, frozen=True):

@@ -8,8 +8,8 @@ names the nearest valid one, because a policy with a typo is a policy that does 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from databom.errors import ConfigError
@@ -89,6 +89,37 @@ _COMMENTS = {
     "mlflow": "# What every MLflow run started in this project carries.",
 }
 _REQUIRED = ("use", "policy")
+_VALUES = ("permit", "deny", "conditional", "unknown")
+OBLIGATIONS = {
+    "attribution": "attribution",
+    "notice": "keeping its notices",
+    "indicate_changes": "indicating changes",
+    "share_alike": "share alike",
+    "source_offer": "offering the source",
+    "use_restrictions": "passing its use restrictions on",
+}
+"""What a license may ask in return, and how a sentence calls it."""
+RIGHTS = {
+    "reproduction": "keeping and reading copies",
+    "commercial_use": "commercial use",
+    "derivatives": "derivatives",
+    "redistribution": "passing the data on",
+    "ai_training": "training models",
+    "genai_training": "training generative models",
+    "sublicense_model": "giving away a model that was trained on it",
+}
+"""What a license may permit, and how a reason calls it."""
+LICENSE = "license"
+"""The table of the team's own licenses: `[license."LicenseRef-acme"]`."""
+_LICENSE_KEYS = {
+    "name": _Key("", None),
+    "url": _Key("", None),
+    "clause": _Key("", None),
+    **{right: _Key("unknown", _VALUES) for right in RIGHTS},
+    "obligations": _Key((), tuple(OBLIGATIONS)),
+    "revocable": _Key("unknown", ("no", "yes", "on-breach", "unknown")),
+    "territory": _Key((), COUNTRIES),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,16 +171,22 @@ class Config:
     log_origin: str
     mlflow_auto: str
     mlflow_mode: str
+    licenses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
+    """The team's own licenses by their `LicenseRef-…`, every key filled in; sorted."""
 
     @property
     def policy_digest(self) -> str:
         """`sha256:<hex>` of the RFC 8785 form of `{"accept": …, "policy": …, "use": …}`: goes into every report.
 
-        All members are strings, booleans and lists of strings with ASCII keys, for which sorted compact JSON is
-        RFC 8785.
+        A project that defines licenses has them there as `"license"`. All members are strings, booleans and lists of
+        strings with ASCII keys, for which sorted compact JSON is RFC 8785.
         """
         parts = {"accept": self.accept, "policy": self.policy, "use": self.use}
-        value = {name: {key: getattr(part, key) for key in _TABLES[name]} for name, part in parts.items()}
+        value: dict[str, Any] = {
+            name: {key: getattr(part, key) for key in _TABLES[name]} for name, part in parts.items()
+        }
+        if self.licenses:
+            value[LICENSE] = self.licenses
         return sha256(json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
 
 
@@ -170,9 +207,12 @@ def parse_config(raw: bytes, *, where: str = FILE) -> Config:
         raise ConfigError(f"{where} is not TOML: {error}", hint="see `databom init` for the form") from None
     # Before what is absent: a misspelled [policy] is both, and its own name is what helps.
     for name in document:
-        if name not in _TABLES:
-            raise ConfigError(f"{where}: unknown table or key '{name}'{_nearest(name, _TABLES)}")
+        if name not in _TABLES and name != LICENSE:
+            raise ConfigError(f"{where}: unknown table or key '{name}'{_nearest(name, (*_TABLES, LICENSE))}")
     values = {name: _table(name, document, where) for name in _TABLES}
+    for key in ("allow", "deny"):
+        for one in values["policy"][key]:
+            _check_license(f"policy.{key}", one, where)
     return Config(
         use=Use(**values["use"]),
         policy=Policy(**values["policy"]),
@@ -182,6 +222,7 @@ def parse_config(raw: bytes, *, where: str = FILE) -> Config:
         log_origin=values["log"]["origin"],
         mlflow_auto=values["mlflow"]["auto"],
         mlflow_mode=values["mlflow"]["mode"],
+        licenses=_licenses(document.get(LICENSE, {}), where),
     )
 
 
@@ -195,6 +236,10 @@ def _table(name: str, document: dict[str, Any], where: str) -> dict[str, Any]:
                 hint=f"an absent [{name}] decides nothing; `databom init` in an empty folder shows the default",
             )
         table = {}
+    return _filled(name, table, keys, where)
+
+
+def _filled(name: str, table: object, keys: Mapping[str, _Key], where: str) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise ConfigError(f"{where}: '{name}' must be a table, written [{name}]")
     for key, value in table.items():
@@ -203,6 +248,39 @@ def _table(name: str, document: dict[str, Any], where: str) -> dict[str, Any]:
         _check(f"{name}.{key}", value, keys[key], where)
     values = {key: table.get(key, spec.default) for key, spec in keys.items()}
     return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+
+
+def _licenses(tables: object, where: str) -> dict[str, dict[str, Any]]:
+    """The team's own licenses. Only a `LicenseRef-…` can be defined: what an SPDX id means is no choice of a team."""
+    if not isinstance(tables, dict):
+        raise ConfigError(f"{where}: '{LICENSE}' must hold tables, written [{LICENSE}.\"LicenseRef-…\"]")
+    found: dict[str, dict[str, Any]] = {}
+    for name, table in sorted(tables.items()):
+        from databom.model.expression import is_reference
+
+        if not is_reference(name):
+            raise ConfigError(
+                f"{where}: '{LICENSE}.{name}' must be named LicenseRef- and letters, digits, dots and hyphens",
+                hint="[policy] allow and deny decide about SPDX ids",
+            )
+        if name.casefold() in map(str.casefold, found):
+            raise ConfigError(
+                f"{where}: '{LICENSE}.{name}' is defined twice; case does not tell licenses apart"
+            )
+        shown = f'{LICENSE}."{name}"'
+        found[name] = _filled(shown, table, _LICENSE_KEYS, where)
+    return found
+
+
+def _check_license(name: str, text: str, where: str) -> None:
+    """A policy that names a license nobody knows would never apply."""
+    from databom.model.expression import unknown_in
+    from databom.model.spdx_ids import IDS
+
+    if (unknown := unknown_in(text)) is not None:
+        raise ConfigError(
+            f"{where}: {name} must list SPDX license ids, found {unknown!r}{_nearest(unknown, IDS, 5)}"
+        )
 
 
 def _check(name: str, value: object, spec: _Key, where: str) -> None:
@@ -224,11 +302,26 @@ def _check(name: str, value: object, spec: _Key, where: str) -> None:
             raise ConfigError(f"{where}: {name} must be one of {known}, found {one!r}{near}")
 
 
-def _nearest(word: str, valid: Any) -> str:
+def _nearest(word: str, valid: Iterable[str], most: int = 30) -> str:
     import difflib
 
-    close = difflib.get_close_matches(word, list(valid), n=1, cutoff=0.5)
-    return f"; did you mean '{close[0]}'?" if close else f"; valid are {', '.join(valid)}"
+    every = sorted(valid) if isinstance(valid, frozenset) else list(valid)
+    # Case is what is mistaken most often.
+    folded = {one.casefold(): one for one in every}
+    close = difflib.get_close_matches(word.casefold(), list(folded), n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean '{folded[close[0]]}'?"
+    return f"; valid are {', '.join(every)}" if len(every) <= most else ""
+
+
+def default_config() -> Config:
+    """What `init` decides, for where there is no project."""
+    return parse_config(default_config_text("").encode())
+
+
+def choices(table: str, key: str) -> tuple[str, ...]:
+    """The values that a key can have."""
+    return tuple(_TABLES[table][key].choices or ())
 
 
 def default_config_text(origin: str) -> str:

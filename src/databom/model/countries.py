@@ -13,3 +13,18 @@ SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ
 TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW
 """
 CODES = frozenset(_LISTED.split())
+_EU = frozenset(
+    "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK".split()  # noqa: SIM905
+)
+_AREAS = {
+    "EU": _EU,
+    "EEA": _EU | {"IS", "LI", "NO"},
+    "UK": frozenset({"GB"}),
+    **dict.fromkeys(("*", "ALL", "GLOBAL", "WORLD", "WORLDWIDE"), CODES),
+}
+
+
+def countries(word: str) -> frozenset[str]:
+    """The countries a word stands for: a code, `EU`, `EEA`, `UK` or `worldwide`; nothing for any other word."""
+    name = word.strip().upper()
+    return frozenset({name}) if name in CODES else _AREAS.get(name, frozenset())

@@ -25,7 +25,15 @@ import msgspec
 
 from databom.errors import InputError, Problem
 from databom.model import digest, members, shards, strictjson, times
-from databom.model.assets import MAX_ASSETS, MAX_STRING_CHARS, Listed, Refused, is_good_asset, read_listed
+from databom.model.assets import (
+    MAX_ASSETS,
+    MAX_STRING_CHARS,
+    Listed,
+    Own,
+    Refused,
+    is_good_asset,
+    read_listed,
+)
 from databom.model.claims import (
     Amount,
     Asset,
@@ -39,10 +47,11 @@ from databom.model.claims import (
     Payment,
     Shard,
     Share,
+    Signal,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
 __all__ = [
@@ -60,6 +69,7 @@ __all__ = [
     "Payment",
     "Shard",
     "Share",
+    "Signal",
     "assemble",
     "read_manifest",
 ]
@@ -104,6 +114,8 @@ class Manifest:
     form: Form = "manifest"
     index: tuple[Shard, ...] = field(default=(), repr=False)
     """The shards that list the assets; empty where the manifest lists them itself."""
+    own_licenses: Mapping[str, Own] = field(default_factory=dict, repr=False, hash=False)
+    """The licenses that assets state for themselves, and how many do; `assets.TOO_MANY` for those not kept apart."""
 
     @property
     def asset_count(self) -> int:
@@ -118,8 +130,14 @@ class Manifest:
     def completed(self, listed: Listed, unknown: tuple[str, ...] = ()) -> Manifest:
         """The same manifest with the assets that its shards list; `unknown` are their unknown members."""
         known = (*self.unknown, *unknown)[: members.MAX_UNKNOWN]
-        assets, tree, total_bytes = listed
-        return replace(self, assets=assets, tree=tree, total_bytes=total_bytes, unknown=known)
+        return replace(
+            self,
+            assets=listed.assets,
+            tree=listed.tree,
+            total_bytes=listed.total_bytes,
+            own_licenses=listed.licenses,
+            unknown=known,
+        )
 
     @property
     def release(self) -> str:
@@ -214,6 +232,7 @@ def _manifest(
         unknown=unknown,
         form=form,
         index=head.asset_index or (),
+        own_licenses=listed.licenses,
     )
 
 

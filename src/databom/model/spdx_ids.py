@@ -125,3 +125,8 @@ IDS = frozenset(  # one text, so that a new list is one paste and one diff
     Zimbra-1.4 Zlib zlib-acknowledgement ZPL-1.1 ZPL-2.0 ZPL-2.1
     """.split()  # noqa: SIM905
 )
+_NAMED_OTHERWISE = {"GPL-CC-1.0", "LLGPL", "Linux-syscall-note", "SHL-2.0", "SHL-2.1"}
+EXCEPTIONS = _NAMED_OTHERWISE | {
+    name for name in IDS - {"MPL-2.0-no-copyleft-exception"} if "exception" in name and "-with-" not in name
+}
+"""Those of `IDS` that stand after WITH and are no licenses."""
