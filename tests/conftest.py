@@ -16,7 +16,7 @@ os.environ.pop("DATABOM_TRUST", None)
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
 
-pytest_plugins = ["support.fixtures_r2", "support.house", "support.mounts"]
+pytest_plugins = ["support.fixtures_r2", "support.house", "support.mounts", "support.payments"]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -229,7 +229,16 @@ def test_strict_turns_warnings_into_a_no(house: House) -> None:
     place.mkdir(parents=True)
     (place / "a").write_bytes(b"a")
     house.ok(
-        "publish", place, "--dataset-id", "hn-a", "--version", "1", "--license", "CC0-1.0", "--key", house.key
+        "publish",
+        place,
+        "--dataset-id",
+        "hn-a",
+        "--version",
+        "1",
+        "--license",
+        "CC-BY-4.0",
+        "--key",
+        house.key,
     )
     answer = house.json("add", place / "manifest.json")
     assert answer.code == 0

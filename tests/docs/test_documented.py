@@ -101,6 +101,7 @@ ROOMS = (
     ),
     *("consent", "pii", "approval", "coverage", "revocation", "receipt", "log", "capture", "storage", "lock"),
     "mirror",
+    "evidence",
 )
 CODE = re.compile(rf"(?:{'|'.join(ROOMS)})\.[a-z]+(?:-[a-z]+)*")
 FILES = {"manifest.json", "storage.py", "trust.json"}

@@ -67,6 +67,8 @@ class BomEntry:
     use: str | None = None
     approvals: tuple[Mapping[str, Any], ...] = ()
     """What people accepted of it, as a report says it."""
+    receipts: tuple[str, ...] = ()
+    """Digests of the verified payment receipts that are held for it."""
 
 
 def build_bom(
@@ -286,9 +288,9 @@ def _properties(entry: BomEntry, homeless: list[dict[str, str]], creators: int) 
         ("databom:license:assets", str(len(assets)) if len(assets) > MAX_LISTED else None),
         ("databom:payment:model", payment.model if payment else None),
         ("databom:payment:transaction_id", payment.transaction_id if payment else None),
-        # "true" waits for receipts, which are documents of their own: what a manifest says of a payment is a
-        # claim.
-        ("databom:payment:signed", "false" if payment else None),
+        # What a manifest says of a payment is a claim; a receipt is a document of its own.
+        ("databom:payment:signed", str(bool(entry.receipts)).lower() if payment or entry.receipts else None),
+        *(("databom:payment:receipt", digest) for digest in sorted(entry.receipts)),
         *(("databom:approval", shown(approval)) for approval in entry.approvals),
     ]
     return [*(_property(name, value) for name, value in rows if value is not None), *homeless]

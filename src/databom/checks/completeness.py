@@ -18,8 +18,8 @@ SEVERITY = {"warn": Severity.WARN, "require": Severity.BLOCK}
 
 
 def check_completeness(manifest: Manifest, policy: Policy, now: datetime) -> Iterator[Finding]:
-    """`manifest.incomplete`, `attribution.missing`, `manifest.future` and `manifest.unknown` (info)."""
-    if (severity := SEVERITY.get(policy.completeness)) and (missing := list(_missing(manifest))):
+    """`manifest.incomplete`, `manifest.future` and `manifest.unknown` (info)."""
+    if (severity := SEVERITY.get(policy.completeness)) and (missing := list(_missing(manifest, policy))):
         yield Finding(
             "manifest.incomplete",
             severity,
@@ -28,16 +28,6 @@ def check_completeness(manifest: Manifest, policy: Policy, now: datetime) -> Ite
             expected="issued_at, creator_id, a size for every asset, a transaction id for every payment",
             found=f"{', '.join(missing)} missing",
             do="ask the marketplace to state them in its next release",
-        )
-    if manifest.creator_id is None and (severity := SEVERITY.get(policy.attribution)):
-        yield Finding(
-            "attribution.missing",
-            severity,
-            manifest.release,
-            "nobody is named as the creator, so nobody can be credited",
-            expected="creator_id",
-            found="none",
-            do="ask the marketplace to name the creator",
         )
     if manifest.issued_at is not None and manifest.issued_at > now + times.CLOCK_SKEW:
         yield Finding(
@@ -61,7 +51,7 @@ def check_completeness(manifest: Manifest, policy: Policy, now: datetime) -> Ite
         )
 
 
-def _missing(manifest: Manifest) -> Iterator[str]:
+def _missing(manifest: Manifest, policy: Policy) -> Iterator[str]:
     if manifest.issued_at is None:
         yield "issued_at"
     if manifest.creator_id is None:
@@ -70,5 +60,11 @@ def _missing(manifest: Manifest) -> Iterator[str]:
         count = sum(1 for asset in manifest.assets if asset.size is None)
         yield f"the size of {count} asset{'' if count == 1 else 's'}"
     payment = manifest.payment
-    if payment is not None and payment.model != "free" and not payment.transaction_id:
+    # Where the policy asks about payment, `payment.missing` says it.
+    if (
+        policy.payment == "off"
+        and payment is not None
+        and payment.model != "free"
+        and not payment.transaction_id
+    ):
         yield "the payment's transaction id"

@@ -1,4 +1,4 @@
-"""`databom bom` and `databom doctor`."""
+"""`databom attach`, `databom bom`, `databom gate` and `databom doctor`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,24 @@ from pathlib import Path
 
 import click
 
-from databom.cli.options import Common, common, write
+from databom.cli.options import Common, common, reporting, write
+
+
+@click.command()
+@click.argument("name")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@reporting
+def attach(options: Common, name: str, file: Path) -> None:
+    """Keep evidence beside a pin: a payment receipt, consent, redaction record, approval or waiver.
+
+    FILE is a signed statement about the pinned manifest (DSSE), an x402 receipt (JWS) for its URL, or, where the policy
+    asks for no more, unsigned evidence of a payment: JSON with a transaction_id, or response headers with
+    crawler-charged. It is verified first; what does not hold is not kept.
+    """
+    from databom.tasks.attaching import attach as task
+
+    report = task(name, file, project=options.project)
+    options.answer(report, passed=f"{name}: it is kept in provenance/evidence/{name}: pass")
 
 
 @click.command()
@@ -14,18 +31,20 @@ from databom.cli.options import Common, common, write
 @click.option(
     "--run", "run_id", metavar="RUN_ID", help="The BOM of one MLflow run: which pins it used, and how."
 )
-@click.option("--spec", type=click.Choice(["cyclonedx"]), default="cyclonedx", show_default=True)
+@click.option(
+    "--spec", type=click.Choice(["cyclonedx", "attribution"]), default="cyclonedx", show_default=True
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Default: stdout.")
 @common
 def bom(options: Common, names: tuple[str, ...], run_id: str | None, spec: str, output: Path | None) -> None:
     """Write the dataset bill of materials (CycloneDX 1.6 JSON).
 
-    One component per pin: manifest and tree digest, license with purchase data, supplier, creator.
+    One component per pin: manifest and tree digest, license with purchase data, supplier, creator. With
+    --spec attribution: ATTRIBUTION.md, of the releases whose license asks for credit.
     """
     from databom.tasks.writing_bom import bom as task
 
-    del spec  # one so far; the option is there so that scripts can name it
-    data = task(*names, run_id=run_id, project=options.project)
+    data = task(*names, run_id=run_id, spec=spec, project=options.project)
     if output is None:
         write(data.decode(), nl=False)
         return
@@ -33,6 +52,20 @@ def bom(options: Common, names: tuple[str, ...], run_id: str | None, spec: str, 
 
     write_atomic(output, data)
     options.say(f"wrote {output}")
+
+
+@click.command()
+@click.argument("model_uri", metavar="MODEL_URI")
+@reporting
+def gate(options: Common, model_uri: str) -> None:
+    """Ask whether a registered model may be used: its data's license and payment, its run's verdict, its page.
+
+    MODEL_URI is models:/NAME/VERSION, models:/NAME@ALIAS or runs:/RUN_ID. The tracking server says only which data the
+    model names; what is judged is what this project keeps. Reads only.
+    """
+    from databom.tasks.gating_models import gate_model
+
+    options.answer(gate_model(model_uri, project=options.project))
 
 
 @click.command()
@@ -53,4 +86,4 @@ def doctor(options: Common) -> None:
     options.show([fact._asdict() for fact in facts], "\n".join(lines))
 
 
-COMMANDS = (bom, doctor)
+COMMANDS = (attach, bom, gate, doctor)

@@ -11,19 +11,23 @@ MLflow's exceptions pass through unchanged; their texts may hold a password and 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from databom.errors import PluginError
+from databom.errors import ConfigError, PluginError
+from databom.model.text import printable
 
 CONTEXT_TAG = "mlflow.data.context"
 MAX_INPUT_TAG_CHARS = 500
 GONE = "RESOURCE_DOES_NOT_EXIST"
+_MODEL_URI = re.compile(r"models:/([^/@]+)(?:/([0-9]+)|@([^/@]+))")
+_RUN_URI = re.compile(r"runs:/([A-Za-z0-9_-]+)(?:/.*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,17 @@ class Tracking:
         except TypeError:  # MLflow 2 takes the URI alone
             return get_artifact_repository(artifact_uri)
 
+    def add_to_page(self, name: str, version: str, write: Callable[[str], str | None]) -> bool:
+        """Rewrite a registered version's description by `write`; False where that has no room. Two calls, or one.
+
+        Whoever writes to the page between the two loses what they wrote: MLflow has no conditional write.
+        """
+        page = self._client.get_model_version(name, version).description or ""
+        new = write(page)
+        if new is not None and new != page:
+            self._client.update_model_version(name, version, description=new)
+        return new is not None
+
     def restore_status(self, run_id: str, status: str) -> None:
         """Put a run's status back as it was, keeping its end time."""
         self._client.update_run(run_id, status=status)
@@ -137,12 +152,7 @@ def run_tags(run_id: str) -> dict[str, str]:
     Raises:
         PluginError: MLflow is not installed, or the run cannot be had.
     """
-    try:
-        client = default_client()
-    except ImportError as error:
-        raise PluginError(
-            "MLflow is not installed in this environment", hint="pip install 'databom[mlflow]'"
-        ) from error
+    client = _installed_client()
     try:
         tags: Mapping[str, str] = client.get_run(run_id).data.tags
     except Exception as error:  # noqa: BLE001  # MLflow raises whatever its store raises, secrets included
@@ -151,6 +161,70 @@ def run_tags(run_id: str) -> dict[str, str]:
             hint="check the run's id and MLFLOW_TRACKING_URI",
         ) from None
     return dict(tags)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPage:
+    """What a model registry says of a model: an answer to look at, not to believe."""
+
+    shown: str
+    """Which one: `models:/<name>/<version>`, or `runs:/<run>`."""
+    run_id: str | None
+    """The run it says that it is from."""
+    description: str | None
+    """Its page; None where it is no registered version, and has none."""
+
+
+def model_page(uri: str) -> ModelPage:
+    """The page of `models:/NAME/VERSION` or `models:/NAME@ALIAS`; of `runs:/RUN_ID`, the run alone.
+
+    Raises:
+        ConfigError: another form of URI.
+        PluginError: MLflow is not installed, or there is no such model, or it cannot be had.
+    """
+    if match := _RUN_URI.fullmatch(uri):
+        return ModelPage(f"runs:/{match[1]}", match[1], None)
+    match = _MODEL_URI.fullmatch(uri)
+    if match is None:
+        raise ConfigError(
+            f"{printable(uri)} names no registered version and no run",
+            hint="use models:/NAME/VERSION, models:/NAME@ALIAS or runs:/RUN_ID; `latest` is another one tomorrow",
+        )
+    name, version, alias = match.groups()
+    client = _installed_client()
+    try:
+        found = (
+            client.get_model_version(name, version)
+            if version
+            else client.get_model_version_by_alias(name, alias)
+        )
+        run_id = found.run_id or _run_of(client, str(found.source))
+    except Exception as error:  # noqa: BLE001  # MLflow raises whatever its store raises, secrets included
+        raise PluginError(
+            f"{printable(uri)} cannot be read from {shown_uri(str(client.tracking_uri))} ({type(error).__name__})",
+            hint="check the name, the version and MLFLOW_TRACKING_URI or MLFLOW_REGISTRY_URI",
+        ) from None
+    shown = f"models:/{printable(name)}/{printable(str(found.version))}"
+    return ModelPage(shown, run_id or None, found.description or "")
+
+
+def _run_of(client: Any, source: str) -> str | None:
+    """The run of a version that names none itself: some registrations leave it out."""
+    if match := _RUN_URI.fullmatch(source):
+        return match[1]
+    model = source.removeprefix("models:/")
+    if model == source or not model.startswith("m-") or not hasattr(client, "get_logged_model"):
+        return None
+    return str(client.get_logged_model(model).source_run_id or "") or None
+
+
+def _installed_client() -> Any:
+    try:
+        return default_client()
+    except ImportError as error:
+        raise PluginError(
+            "MLflow is not installed in this environment", hint="pip install 'databom[mlflow]'"
+        ) from error
 
 
 def shown_uri(uri: str) -> str:

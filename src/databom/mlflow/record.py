@@ -19,7 +19,7 @@ from databom.mlflow.gathering import Gathering
 from databom.mlflow.place import Place
 
 if TYPE_CHECKING:
-    from databom.hosts.tracking import Dataset
+    from databom.hosts.tracking import Dataset, Tracking
     from databom.tasks.evidence import RunEvidence
 
 BUDGET_SECONDS = 2.0
@@ -37,6 +37,8 @@ class _Owed(NamedTuple):
     manifests: Mapping[str, bytes]
     files: Mapping[str, bytes]
     tags: Mapping[str, str]
+    credit: str | None = None
+    """What the pages of its registered models are to say."""
 
 
 class Record:
@@ -75,6 +77,8 @@ class Record:
         self._tags: dict[str, str] = dict(sent)
         self._files: dict[str, str] = {}
         self._has_inputs = False
+        self._pages: dict[tuple[str, str], str | None] = {}
+        """Registered versions of this run's models, and what their pages were given."""
         self._is_over = False
         self._paths: set[str] = set()
         self._lock = threading.Lock()
@@ -99,6 +103,12 @@ class Record:
         with self._lock:
             if len(self._paths) < MAX_INPUT_PATHS:
                 self._paths.update(paths)
+
+    def add_version(self, name: str, version: str) -> None:
+        """Note a model version that was registered from this run: its page is owed the credits of the data."""
+        if self._attach:
+            with self._lock:
+                self._pages.setdefault((name, version), None)
 
     def finish(self, seconds: float, *, last: bool = True) -> None:
         """Deliver what is owed, waiting at most `seconds` and what is left of the budget; spool the rest."""
@@ -189,6 +199,10 @@ class Record:
                 self._files.update((path, _digest(data)) for path, data in new.items())
         if first:
             return
+        if owed.credit is not None:
+            for page in [page for page, said in list(self._pages.items()) if said != owed.credit]:
+                server.call(lambda page=page: credit(tracking, page, owed.credit))  # type: ignore[misc]
+                self._pages[page] = owed.credit
         tags = {key: value for key, value in owed.tags.items() if self._tags.get(key) != value}
         if tags:
             server.call(lambda: tracking.set_tags(run_id, tags))
@@ -209,6 +223,7 @@ class Record:
 
     def _owed(self) -> _Owed:
         """Everything there is to say now. Where the project cannot be read, the tags alone."""
+        from databom.bom.attribution import attribution, brief
         from databom.tasks.evidence import FOLDER, format_tags
 
         try:
@@ -222,11 +237,18 @@ class Record:
                 }
                 bom = evidence.bom(self.run_id)
                 report = evidence.report(self.run_id, replaced)
+                credits_ = evidence.credits()
+                page = attribution(credits_)
                 return _Owed(
                     evidence.inputs(),
                     {f"{FOLDER}/manifests/{name}": data for name, data in evidence.manifests().items()},
-                    {f"{FOLDER}/bom.cdx.json": bom, f"{FOLDER}/report.json": report},
+                    {
+                        f"{FOLDER}/bom.cdx.json": bom,
+                        f"{FOLDER}/report.json": report,
+                        **({f"{FOLDER}/ATTRIBUTION.md": page} if page is not None else {}),
+                    },
                     {**tags, "databom.bom": _digest(bom)},
+                    brief(credits_, run_id=self.run_id),
                 )
         except Exception as error:  # noqa: BLE001  # a broken project must not hurt the run
             warn.once(
@@ -246,6 +268,8 @@ class Record:
             files=owed.files,
             inputs=owed.inputs,
             manifests={path.rpartition("/")[2]: _digest(data) for path, data in owed.manifests.items()},
+            versions=tuple(self._pages) if owed.credit is not None else (),
+            credit=owed.credit or "",
         )
         try:
             kept = spool.put(root, parcel)
@@ -259,6 +283,17 @@ class Record:
                 f"the evidence of runs could not be delivered to {self._shown} ({why}); "
                 f"it {where}. The runs themselves are not affected"
             )
+
+
+def credit(tracking: Tracking, version: tuple[str, str], block: str) -> None:
+    """Put the credits on a registered version's page, leaving all else on it as it is."""
+    from databom.bom.attribution import on_page
+
+    if not tracking.add_to_page(*version, lambda page: on_page(page, block)):
+        warn.once(
+            f"the page of {version[0]}, version {version[1]}, has no room for the credits of its data: "
+            "add what `databom bom --run RUN_ID --spec attribution` prints by hand"
+        )
 
 
 def _digest(data: bytes) -> str:

@@ -330,6 +330,43 @@ def fed(client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         warn.once("could not look at a dataset that a run logged")
 
 
+def registered(client: Any, version: Any) -> None:
+    """After a model version was registered: its page is owed the credits of the data that its run used.
+
+    A run that is still open delivers them with the rest. Else the run is asked which pins it used, in the background,
+    and waited for a little: the process may end with the registration.
+    """
+    if is_ours():
+        return
+    try:
+        run_id = getattr(version, "run_id", None)
+        if not run_id:
+            return
+        name, number = str(version.name), str(version.version)
+        record = _state.get((str(client.tracking_uri), run_id))
+        if record is not None:
+            record.add_version(name, number)
+            return
+        here = place.find()
+        if here is None or here.problem or switch.effective(here).auto != "full":
+            return
+        server, done = _state.server(str(client.tracking_uri)), threading.Event()
+
+        def job() -> None:
+            from databom.mlflow.late import credit_late
+
+            try:
+                credit_late(server, client, here.root, run_id, (name, number))
+            finally:
+                done.set()
+
+        server.submit(job)
+        if not server.is_late and not done.wait(BUDGET_SECONDS):
+            server.was_late()
+    except Exception:  # noqa: BLE001  # the hook must not hurt the registration
+        warn.once("could not credit the data on the page of a registered model; `databom gate` finds it")
+
+
 def ending(client: Any, run_id: str) -> None:
     """Before a run's terminal status is set: deliver what is left, within the run's budget."""
     if is_ours():

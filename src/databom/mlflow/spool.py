@@ -44,6 +44,9 @@ class Parcel:
     manifests: Mapping[str, str] = field(default_factory=dict)
     """Artifacts that are files of `provenance/manifests/`: the digest each must have, by file name."""
     inputs: tuple[Dataset, ...] = ()
+    versions: tuple[tuple[str, str], ...] = ()
+    """Registered versions whose pages are to say `credit`."""
+    credit: str = ""
 
 
 def folder(root: str) -> Path:
@@ -81,6 +84,8 @@ def put(root: str, parcel: Parcel) -> bool:
         "files": {path: data.decode("utf-8", "surrogateescape") for path, data in parcel.files.items()},
         "manifests": dict(parcel.manifests),
         "inputs": [{**asdict(one), "tags": dict(one.tags)} for one in parcel.inputs],
+        "versions": [list(one) for one in parcel.versions],
+        "credit": parcel.credit,
     }
     files.write_atomic(target, json.dumps(value, indent=1).encode(), mode=0o600)
     return True
@@ -122,6 +127,8 @@ def read(path: Path) -> Parcel | None:
             },
             inputs=tuple(Dataset(**one) for one in value["inputs"]),
             manifests={_text(key): _text(digest) for key, digest in value["manifests"].items()},
+            versions=tuple((_text(name), _text(number)) for name, number in value.get("versions", ())),
+            credit=_text(value.get("credit", "")),
         )
     except (DatabomError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
@@ -200,9 +207,13 @@ def _with_manifests(root: str, parcel: Parcel) -> Parcel:
 
 def send(tracking: Tracking, parcel: Parcel, artifact_uri: str | None) -> None:
     """Give a run its parcel: tags last, since they speak of the artifacts."""
+    from databom.mlflow import record  # which imports this module
+
     if parcel.inputs:
         tracking.log_inputs(parcel.run_id, parcel.inputs)
     if parcel.files:
         tracking.put(parcel.run_id, artifact_uri, parcel.files)
+    for version in parcel.versions:
+        record.credit(tracking, version, parcel.credit)
     if parcel.tags:
         tracking.set_tags(parcel.run_id, parcel.tags)

@@ -1,4 +1,4 @@
-"""Six thin wraps around MLflow's classes: where a run is created, resumed, fed and ended.
+"""Seven thin wraps around MLflow's classes: where a run is created, resumed, fed and ended, a model registered.
 
 Class methods, not module functions: every way to begin a run passes through them, also an early-bound
 `from mlflow import start_run`, Lightning's bare client and the children of a grid search. Not MLflow's own
@@ -12,6 +12,7 @@ every exception, so it could never refuse a run.
 | `MlflowClient.get_run` | what a run's status was before MLflow resumed it, to put it back when it is refused |
 | `MlflowClient.log_inputs` | which datasets the run's own code logs |
 | `MlflowClient.set_terminated`, `.update_run` | the end |
+| `MlflowClient._create_model_version` | every registration of a model; an MLflow without it goes without |
 
 The wraps decide nothing: they call `runs` and MLflow, in an order in which neither can keep the other from running.
 """
@@ -31,6 +32,7 @@ from databom.errors import DatabomError
 from databom.mlflow import runs, warn
 
 _MARK = "__databom_wrap__"
+_REGISTER = "_create_model_version"
 _TERMINAL = ("FINISHED", "FAILED", "KILLED")
 _lock = threading.Lock()
 
@@ -51,9 +53,11 @@ def install() -> bool:
             (client_class, "log_inputs", _log_inputs),
             (client_class, "update_run", _update_run),
             (client_class, "set_terminated", _set_terminated),
+            (client_class, _REGISTER, _create_model_version),
             (client_class, "create_run", _create_run),  # last: it is the mark of a whole installation
         )
         # All or nothing: an MLflow that lacks one of them fails here, before any is replaced.
+        wanted = tuple(one for one in wanted if one[1] != _REGISTER or hasattr(client_class, _REGISTER))
         for owner, name, original, wrap in [(o, n, getattr(o, n), w) for o, n, w in wanted]:
             wrapped = functools.wraps(original)(wrap(original))
             setattr(wrapped, _MARK, original)
@@ -120,6 +124,16 @@ def _log_inputs(original: Callable[..., Any]) -> Callable[..., Any]:
         return answer
 
     return log_inputs
+
+
+def _create_model_version(original: Callable[..., Any]) -> Callable[..., Any]:
+    def create_model_version(self: Any, *args: Any, **kwargs: Any) -> Any:
+        version = original(self, *args, **kwargs)
+        with _harmless():
+            runs.registered(self, version)
+        return version
+
+    return create_model_version
 
 
 def _set_terminated(original: Callable[..., Any]) -> Callable[..., Any]:

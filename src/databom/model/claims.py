@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from databom.model import times
 from databom.model.strictjson import MAX_INT
 
 MAX_ID_CHARS = 200
@@ -56,6 +57,18 @@ PaymentModel = Literal["one-time", "subscription", "per-use", "royalty", "free"]
 
 class Instant(datetime):
     """An aware UTC datetime that its document wrote as RFC 3339 with `Z`."""
+
+
+def instant(kind: type, value: Any) -> Instant:
+    """Decode an `Instant`: msgspec's `dec_hook` for these types.
+
+    Raises:
+        ValueError: it is not written so, or there is no such time.
+    """
+    if kind is not Instant or not isinstance(value, str):
+        raise ValueError("a time is a string")
+    when = times.parse(value)
+    return Instant.combine(when.date(), when.timetz())
 
 
 class Hash(msgspec.Struct, frozen=True):

@@ -173,6 +173,8 @@ class Report:
         name = self.subject.name or self.subject.release or "manifest"
         count = len(self.blocking)
         doubts = "" if not count else f", {count} blocking finding{'' if count == 1 else 's'}"
+        if self.about is not None:
+            return f"{self.about}{doubts}: {self.verdict.value}"
         total, unchanged = self.summary.assets, self.summary.unchanged
         still = f" ({unchanged} unchanged since hashed)" if unchanged else ""
         return (

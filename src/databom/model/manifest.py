@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from databom.errors import InputError, Problem
-from databom.model import digest, members, shards, strictjson, times
+from databom.model import digest, members, shards, strictjson
 from databom.model.assets import (
     MAX_ASSETS,
     MAX_STRING_CHARS,
@@ -41,13 +41,13 @@ from databom.model.claims import (
     Consent,
     Hash,
     Head,
-    Instant,
     License,
     LicenseText,
     Payment,
     Shard,
     Share,
     Signal,
+    instant,
 )
 
 if TYPE_CHECKING:
@@ -236,14 +236,7 @@ def _manifest(
     )
 
 
-def _instant(kind: type, value: Any) -> Any:
-    if kind is not Instant or not isinstance(value, str):
-        raise ValueError("a time is a string")
-    when = times.parse(value)
-    return Instant.combine(when.date(), when.timetz())
-
-
-_HEAD = msgspec.json.Decoder(Head, dec_hook=_instant)
+_HEAD = msgspec.json.Decoder(Head, dec_hook=instant)
 _ABSENT = (b"", b"null")
 _LATER = Listed((), "", None)
 """What is known of assets whose shards have not been read."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from databom.model.finding import Finding
+from databom.model.receipts import Receipt
 
 
 class Kind(NamedTuple):
@@ -49,6 +50,15 @@ class Proof:
     roles: tuple[str, ...]
     keyids: tuple[str, ...]
     predicate: Mapping[str, Any] = field(hash=False)
+    form: str = "dsse"
+    """`jws` where it is an x402 receipt: the predicate is its payload, and the manifest the one it was kept for."""
+
+
+class Spent(NamedTuple):
+    """Another release that a payment is used for."""
+
+    release: str
+    dataset_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +67,10 @@ class Proofs:
 
     held: tuple[Proof, ...] = ()
     findings: tuple[Finding, ...] = ()
+    unsigned: tuple[Receipt, ...] = ()
+    """Evidence of a payment that nobody signed."""
+    spent: Mapping[str, tuple[Spent, ...]] = field(default_factory=dict, hash=False)
+    """By transaction id, and for an x402 receipt by its digest: the other releases that it is used for, sorted."""
 
     def of(self, kind: str) -> Iterator[Proof]:
         """The proofs of one kind, by file name."""

@@ -44,7 +44,7 @@ def keep_both(project: Project, name: str | None, received: Received, manifest: 
     folder = project.root / "provenance" / "evidence" / name / "equivocation"
     seen = project.lock.seen.get(manifest.dataset_id)
     first = seen.releases.get(manifest.version) if seen else None
-    found = [*(kept(project, pin) for pin in pins), _earlier(project, first.manifest) if first else None]
+    found = [*(kept(project, pin) for pin in pins), earlier(project, first.manifest) if first else None]
     digests = {_write(folder, one) for one in (received, *found) if one is not None}
     return folder.relative_to(project.root).as_posix(), first is None or first.manifest in digests
 
@@ -61,7 +61,7 @@ def _write(folder: Path, received: Received) -> str:
     return digest
 
 
-def _earlier(project: Project, digest: str) -> Received | None:
+def earlier(project: Project, digest: str) -> Received | None:
     """What `keep_earlier` kept of the manifest with this digest, if it still is that."""
     try:
         path = project.state_dir / "seen" / f"{hex_of(digest)}.json"

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from databom.hosts.tracking import Dataset
+    from databom.model.credits import Credit
     from databom.model.finding import Finding
     from databom.model.lock import Pin
     from databom.model.manifest import Manifest
@@ -91,6 +92,8 @@ class PinEvidence:
     reason: str | None
     """Why the verdict is not `pass`."""
     use: str = "present"
+    receipts: tuple[str, ...] = ()
+    """Digests of the verified payment receipts that are held for it."""
     checked: Mapping[str, int] = field(default_factory=dict)
     """Counts of the recorded verification: assets, bytes, checked, failed."""
     approvals: tuple[Mapping[str, Any], ...] = ()
@@ -148,6 +151,15 @@ class RunEvidence:
 
         return replace(self, pins=pins, unpinned=cover_logged(self.project, inputs))
 
+    def as_tagged(self, tags: Mapping[str, str]) -> RunEvidence:
+        """Only the pins that a run's tags name with the manifests they have now, each used as the tags say."""
+        pins = [
+            replace(one, use=tags.get(f"databom.{one.name}.use", "present"))
+            for one in self.pins
+            if tags.get(f"databom.{one.name}.manifest") == one.pin.manifest
+        ]
+        return replace(self, pins=tuple(pins))
+
     def tags(self, bom: str | None = None) -> dict[str, str]:
         """The run's tags; `bom` is the digest of its BOM artifact."""
         from msgspec import to_builtins
@@ -166,8 +178,15 @@ class RunEvidence:
         for one in self.pins:
             manifest = _parsed(self.project, one)
             if manifest is not None:
-                entries.append(BomEntry(public_pin(one.pin), manifest, one.use, one.approvals))
+                entries.append(BomEntry(public_pin(one.pin), manifest, one.use, one.approvals, one.receipts))
         return dumps(build_bom(entries, run_id=run_id))
+
+    def credits(self) -> tuple[Credit, ...]:
+        """The credits that the licenses of the used pins ask for; of a pin that was only present, none."""
+        from databom.model.credits import credit_of
+
+        used = (_parsed(self.project, one) for one in self.pins if one.use != "present")
+        return tuple(credit_of(manifest) for manifest in used if manifest is not None)
 
     def report(self, run_id: str | None, earlier: Mapping[str, str] | None = None) -> bytes:
         """The report artifact: JSON, byte-identical for identical evidence.
@@ -185,6 +204,7 @@ class RunEvidence:
                     "tree": pin.tree,
                     "license": pin.license,
                     "payment": pin.payment,
+                    "receipts": list(one.receipts),
                     "creator": pin.creator_id,
                     "signed_by": list(pin.keyids),
                     "use": one.use,
@@ -290,8 +310,18 @@ def for_run(root: Path | str, environ: Mapping[str, str] = os.environ) -> RunEvi
     for name, pin in sorted(project.lock.pins.items()):
         doubt, checked, approvals = recorded(project, name, pin, trust)
         verdict = "fail" if doubt else "unverified"
-        pins.append(PinEvidence(name, pin, verdict, doubt or PENDING, checked=checked, approvals=approvals))
+        one = PinEvidence(name, pin, verdict, doubt or PENDING, checked=checked, approvals=approvals)
+        pins.append(replace(one, receipts=_receipts(project, one)))
     return RunEvidence(project, tuple(pins), stage_pins(project, environ))
+
+
+def _receipts(project: Project, one: PinEvidence) -> tuple[str, ...]:
+    from databom.tasks.paid import has_evidence, receipts_held
+
+    if not has_evidence(project, one.name):  # then the manifest is not parsed for it
+        return ()
+    manifest = _parsed(project, one)
+    return () if manifest is None else receipts_held(project, one.name, manifest)
 
 
 # A grid search begins a hundred runs on the same pins: their manifests are parsed once.

@@ -20,6 +20,7 @@ from databom.tasks.attached import load_proofs
 from databom.tasks.believing import Believed
 from databom.tasks.judging import Judged
 from databom.tasks.project import Project
+from databom.tasks.spending import spent_elsewhere
 
 NOT_JUDGED = "license.not-judged"
 
@@ -42,6 +43,7 @@ class Gatekeeper:
         proofs = Proofs()
         if judged.is_believed and judged.manifest is not None:
             proofs = load_proofs(place, name, judged.manifest.digest, believed, now)
+            proofs = replace(proofs, spent=spent_elsewhere(place, name, judged.manifest, proofs))
         return cls(place, proofs, now)
 
     def documents(self, judged: Judged) -> Judged:
@@ -49,7 +51,7 @@ class Gatekeeper:
         manifest = judged.manifest
         if manifest is None or not judged.is_believed:
             return judged
-        others = [one for one in judged.policy if not one.code.startswith("license.")]
+        others = [one for one in judged.policy if not one.code.startswith(("license.", "attribution."))]
         config = self.place.config
         found = check_use(manifest, config, self.proofs, self.now)
         settled = settle((*others, *found), self.proofs, config, self.now)

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from databom.checks.attribution import check_attribution
 from databom.checks.completeness import check_completeness
 from databom.checks.gate import not_judged
 from databom.checks.release import check_clock, check_expiry, check_history, check_pin
@@ -130,8 +131,10 @@ def judge(
     elif seen is not None:
         content, core = content_digests(manifest)
         doubts += check_history(manifest, content, core, seen)
+    asked = config.policy if config else DEFAULT_POLICY
     policy = (
-        *check_completeness(manifest, config.policy if config else DEFAULT_POLICY, now),
+        *check_completeness(manifest, asked, now),
+        *check_attribution(manifest, asked),
         *not_judged(manifest),
     )
     return replace(opened, doubts=tuple(doubts), policy=policy, policy_digest=digest)

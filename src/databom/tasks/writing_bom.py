@@ -1,25 +1,33 @@
-"""`databom bom`: the dataset bill of materials."""
+"""`databom bom`: the dataset bill of materials, and the attribution that its licenses ask for."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from databom.bom.attribution import attribution
 from databom.bom.cyclonedx import BomEntry, build_bom, dumps
 from databom.errors import ConfigError, InputError
+from databom.model.credits import credit_of
+from databom.model.lock import Pin
 from databom.model.manifest import Manifest, read_manifest
 from databom.model.strictjson import MAX_DOCUMENT_BYTES
 from databom.storage import files
 from databom.tasks import sharding
 from databom.tasks.evidence import public_pin
+from databom.tasks.paid import receipts_held
 from databom.tasks.passed import recorded_approvals
 from databom.tasks.project import Project
 
 
-def bom(*names: str, run_id: str | None = None, project: Path | str | None = None) -> bytes:
+def bom(
+    *names: str, run_id: str | None = None, spec: str = "cyclonedx", project: Path | str | None = None
+) -> bytes:
     """The BOM of the named pins (all by default) as CycloneDX 1.6 JSON.
 
-    Byte-identical for identical pins and approvals. Those are the approvals of the recorded verification, where that
-    still speaks for the pin.
+    Byte-identical for identical pins, approvals and receipts. The approvals are those of the recorded verification,
+    where that still speaks for the pin.
+
+    With `spec="attribution"` it is `ATTRIBUTION.md` instead, of the releases whose license asks for credit.
 
     With `run_id` it is the BOM of one MLflow run: the pins that run names, each with its use. What the tracking
     server answers is only a question to the project: a pin whose manifest the project no longer holds is refused.
@@ -30,11 +38,9 @@ def bom(*names: str, run_id: str | None = None, project: Path | str | None = Non
     """
     place = Project.load(project)
     if run_id is None:
-        entries = [
-            BomEntry(place.pin(name), kept_manifest(place, name), None, recorded_approvals(place, name))
-            for name in place.names(names)
-        ]
-        return dumps(build_bom(entries))
+        return _written(
+            [_entry(place, name, place.pin(name), None) for name in place.names(names)], spec, None
+        )
     from databom.hosts.tracking import run_tags
 
     tags = run_tags(run_id)
@@ -52,13 +58,26 @@ def bom(*names: str, run_id: str | None = None, project: Path | str | None = Non
                 f"the run used another release of {name!r} than is pinned now",
                 hint=f"check out the commit that pinned {recorded}; the run's own artifact databom/bom.cdx.json has it",
             )
-        use, approvals = tags.get(f"databom.{name}.use"), recorded_approvals(place, name)
-        entries.append(BomEntry(public_pin(pin), kept_manifest(place, name), use, approvals))
+        entries.append(_entry(place, name, public_pin(pin), tags.get(f"databom.{name}.use")))
     if not entries:
         raise ConfigError(
             f"the run {run_id} carries no pins", hint="it was not started inside a project with pins"
         )
-    return dumps(build_bom(entries, run_id=run_id))
+    return _written(entries, spec, run_id)
+
+
+def _entry(place: Project, name: str, pin: Pin, use: str | None) -> BomEntry:
+    manifest = kept_manifest(place, name)
+    return BomEntry(pin, manifest, use, recorded_approvals(place, name), receipts_held(place, name, manifest))
+
+
+def _written(entries: list[BomEntry], spec: str, run_id: str | None) -> bytes:
+    if spec != "attribution":
+        return dumps(build_bom(entries, run_id=run_id))
+    # A pin that was only present in a run is no data of its.
+    used = (one for one in entries if run_id is None or one.use not in (None, "present"))
+    page = attribution(credit_of(one.manifest) for one in used)
+    return b"Nobody has to be credited.\n" if page is None else page
 
 
 def kept_manifest(place: Project, name: str) -> Manifest:

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from databom.errors import ConfigError
 from databom.model import times
 from databom.model.manifest import read_manifest
+from databom.model.receipts import PREDICATE_TYPE
 from databom.trust import dsse
 from databom.trust.keys import PrivateKey
 from databom.trust.opening import sign_manifest
+from databom.trust.proof import sign_proof
 from databom.trust.root import parse_root
 from databom.trust.root_editing import add_key, draft, new_root
 from databom.trust.rotation import sign_root
@@ -57,7 +59,7 @@ class MarketplaceSimulator:
     """A marketplace in memory.
 
     Its time stands still until `advance` moves it, and its releases are numbered from 1. Keys have names: `market`
-    signs releases, `root` the trust root; any other name gives a key that nobody trusts until `trust` says so.
+    signs releases, `root` the trust root; any other name gives a key that nobody trusts until `trust_role` says so.
     """
 
     def __init__(
@@ -163,6 +165,30 @@ class MarketplaceSimulator:
         name = {"dataset_id": release.dataset_id, **members}
         return self.publish(files, version=release.version, sequence=release.sequence, **name)
 
+    # --- receipts
+
+    def receipt(self, release: Release, *, signers: Sequence[str] = ("payment",), **members: Any) -> bytes:
+        """A payment receipt for a release: a signed statement, as `databom attach` takes it.
+
+        Args:
+            release: what was paid for.
+            signers: names of keys; `trust_role` makes one count.
+            members: members of the predicate; they win over what the simulator says itself. None leaves one out.
+        """
+        value = {
+            "model": "one-time",
+            "transaction_id": f"txn_{release.dataset_id}_{release.version}",
+            "amount": {"value": "120.00", "currency": "USD"},
+            "payer": "org:team",
+            "payee": "creator:simulated",
+            "paid_at": times.format(self.now + self.skew),
+            **members,
+        }
+        predicate = {name: one for name, one in value.items() if one is not None}
+        name = f"{release.dataset_id}@{release.version}"
+        keys = [self.key(signer) for signer in signers]
+        return sign_proof(PREDICATE_TYPE, name, release.digest, predicate, keys)
+
     # --- what a mirror serves
 
     def latest(self) -> dict[str, bytes]:
@@ -201,6 +227,17 @@ class MarketplaceSimulator:
         if not 1 <= version <= len(self._roots):
             raise ConfigError(f"there are {len(self._roots)} versions of the trust root, from 1")
         return self._roots[version - 1]
+
+    def trust_role(self, name: str, role: str) -> bytes:
+        """Let a key of the simulator act in a role (`payment`, `legal`, …) of version 1; the new bytes of that version.
+
+        Raises:
+            ConfigError: the root was rotated already, or there is no such role.
+        """
+        if len(self._roots) != 1:
+            raise ConfigError("the trust root was rotated already: version 1 is not edited any more")
+        self._roots = [add_key(self._roots[0], self.key(name).public, role=role, now=self.now)]
+        return self._roots[0]
 
     def rotate(
         self,

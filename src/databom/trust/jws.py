@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 MAX_SIGNATURE_CHARS = 4096
 SUBJECT = "/signature"
 
-_ALGORITHMS: dict[KeyType, str] = {"ed25519": "EdDSA", "ecdsa-p256": "ES256"}
+ALGORITHMS: dict[KeyType, str] = {"ed25519": "EdDSA", "ecdsa-p256": "ES256"}
+"""JOSE's word for how a key of each type signs."""
 _MEMBERS = frozenset({"alg", "kid", "typ"})
 
 
@@ -46,7 +47,7 @@ def sign_embedded(manifest: Mapping[str, Any], key: PrivateKey) -> str:
     Raises:
         InputError: `manifest.syntax`, when the object has no canonical form.
     """
-    header = {"alg": _ALGORITHMS[key.public.keytype], "kid": key.public.keyid}
+    header = {"alg": ALGORITHMS[key.public.keytype], "kid": key.public.keyid}
     protected = encode64url(json.dumps(header, separators=(",", ":")).encode())
     message = f"{protected}.{encode64url(signed_content(manifest))}".encode()
     return f"{protected}..{encode64url(key.sign_raw(message))}"
@@ -81,7 +82,7 @@ def check_embedded(signature: str, payload: bytes | Iterable[bytes], keys: Mappi
                 do="if you know this key: databom trust add FILE.pub --marketplace ID --datasets GLOB",
             )
         )
-    algorithm = _ALGORITHMS[key.keytype]
+    algorithm = ALGORITHMS[key.keytype]
     if header["alg"] != algorithm:
         refuse(
             SUBJECT,
@@ -131,7 +132,7 @@ def _parse(signature: str) -> tuple[str, dict[str, str], bytes]:
     for name in ("alg", "kid"):
         if name not in header:
             refuse(SUBJECT, f"the signature's header has no `{name}`")
-    if header["alg"] not in _ALGORITHMS.values():
+    if header["alg"] not in ALGORITHMS.values():
         refuse(
             SUBJECT,
             "the signature's algorithm is not accepted",

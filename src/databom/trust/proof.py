@@ -52,6 +52,8 @@ class Stated(NamedTuple):
 
     kind: Kind
     manifest: str
+    release: str
+    """What the statement calls the manifest: `<id>@<version>`, or what else the signer wrote."""
     predicate: dict[str, Any]
     envelope: dsse.Envelope
 
@@ -104,11 +106,11 @@ def read_proof(raw: bytes, *, file: str) -> Stated:
         expected = ", ".join(KINDS)
         raise _refused(_UNREADABLE, file, "a statement of no known kind", expected, str(predicate_type))
     code = _code(kind)
-    manifest = _subject(statement, code, file)
+    manifest, release = _subject(statement, code, file)
     predicate = statement.get("predicate")
     if not isinstance(predicate, dict):
         raise _refused(code, file, "the statement has no predicate", "an object", type(predicate).__name__)
-    return Stated(kind, manifest, predicate, envelope)
+    return Stated(kind, manifest, release, predicate, envelope)
 
 
 def open_proof(raw: bytes, root: TrustRoot, *, file: str, now: datetime) -> Proof:
@@ -128,7 +130,7 @@ def open_proof(raw: bytes, root: TrustRoot, *, file: str, now: datetime) -> Proo
     )
 
 
-def _subject(statement: Mapping[str, Any], code: str, file: str) -> str:
+def _subject(statement: Mapping[str, Any], code: str, file: str) -> tuple[str, str]:
     subjects = statement.get("subject")
     if not isinstance(subjects, list) or len(subjects) != 1 or not isinstance(subjects[0], dict):
         raise _refused(
@@ -138,7 +140,8 @@ def _subject(statement: Mapping[str, Any], code: str, file: str) -> str:
     claim = digests.get("sha256") if isinstance(digests, dict) else None
     if not isinstance(claim, str) or len(claim) != 64 or set(claim) - set("0123456789abcdef"):
         raise _refused(code, file, "the statement names no manifest", "64 hex digits of SHA-256", str(claim))
-    return f"sha256:{claim}"
+    name = subjects[0].get("name")
+    return f"sha256:{claim}", name if isinstance(name, str) else ""
 
 
 def _unheard(file: str, stated: Stated, root: TrustRoot, now: datetime) -> InputError:
