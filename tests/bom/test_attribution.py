@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 
 from databom.bom.attribution import BEGIN, END, MAX_PAGE_CHARS, attribution, brief, on_page
 from databom.checks.attribution import check_page
-from databom.model.credits import Credit, credit_of, requires_credit
+from databom.model.credits import Credit, credit_of, missing_credit, requires_credit
 from databom.model.licenses import url_of
 from databom.model.manifest import read_manifest
 from databom.model.markup import link, plain, shown_text
@@ -123,7 +123,7 @@ def test_a_manifest_gives_its_credit() -> None:
     read = credit_of(read_manifest(dump(value)))
     assert read.creators == ("creator:alice", "creator:b", "creator:z")
     assert read.urls == ("https://creativecommons.org/licenses/by-sa/4.0/",)
-    assert (read.is_required, read.missing, read.is_cut) == (True, (), False)
+    assert (read.is_required, missing_credit(read_manifest(dump(value))), read.is_cut) == (True, (), False)
     page = (attribution([read]) or b"").decode()
     assert "- Photos by Alice and Bob\n- <https://a.example>\n" in page
 

@@ -365,6 +365,13 @@ def test_unsigned_evidence_has_a_form_too(team: Team, raw: bytes) -> None:
     assert "\u202e" not in answer.out
 
 
+def test_a_file_that_is_too_large_is_no_evidence(team: Team) -> None:
+    team.pin()
+    assert team.attach(b" " * (1 << 20) + b"{}").blocking == {"evidence.invalid"}
+    team.keep(b" " * (1 << 20) + b"{}", "payment-1.dsse.json")
+    assert "evidence.invalid" in team.check().blocking
+
+
 def test_usage(team: Team) -> None:
     team.pin()
     assert team.house.cli("attach", "pets").code == 2

@@ -187,6 +187,8 @@ def test_the_gate_reads_only_and_passes(inside: Path, house: House) -> None:
         answer = house.json("gate", uri)
         assert answer.code == 0, answer.out
         assert answer.err.strip().splitlines()[-1] == "models:/cats/1: pass"
+    for form in ("text", "sarif", "junit", "markdown"):
+        assert house.cli("gate", "models:/cats/1", "--format", form).code == 0
     assert before == {path: path.read_bytes() for path in before}
 
 

@@ -84,6 +84,7 @@ def _line(credit: Credit) -> str:
         creators.append("others")
     who = f" by {', '.join(creators)}" if creators else ""
     said = f". {plain(credit.text, _BRIEF_CHARS)}" if credit.text else ""
+    said += f" {link(credit.url)}" if credit.url else ""
     license_ = f"{plain(credit.license, _ID_CHARS)}{''.join(map(_at, credit.urls))}"
     return f"- {plain(credit.release, _ID_CHARS)}{who}, {license_}{said}"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from databom.checks.completeness import SEVERITY
 from databom.model.config import Policy
-from databom.model.credits import Credit, credit_of
+from databom.model.credits import Credit, missing_credit
 from databom.model.finding import Finding
 from databom.model.manifest import Manifest
 from databom.model.markup import link, plain, shown_text
@@ -18,11 +18,10 @@ _LONGEST = 10_000
 def check_attribution(manifest: Manifest, policy: Policy) -> Iterator[Finding]:
     """`attribution.missing` where the license asks for credit and the manifest does not say whom, or under what."""
     severity = SEVERITY.get(policy.attribution)
-    credit = credit_of(manifest) if severity else None
-    if severity is None or credit is None or not credit.is_required or not credit.missing:
+    missing = missing_credit(manifest) if severity else ()
+    if severity is None or not missing:
         return
-    lacks = ", ".join(credit.missing)
-    nobody = "creator_id" in credit.missing
+    nobody = "creator_id" in missing
     yield Finding(
         "attribution.missing",
         severity,
@@ -30,7 +29,7 @@ def check_attribution(manifest: Manifest, policy: Policy) -> Iterator[Finding]:
         "nobody is named as the creator, so nobody can be credited"
         if nobody
         else "where the license can be read is not said, and a credit names it",
-        expected=lacks,
+        expected=", ".join(missing),
         found="none",
         do="ask the marketplace to name the creator" if nobody else "ask the marketplace to state it",
     )

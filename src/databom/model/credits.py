@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING
 
+from databom.model.assets import MAX_ASSETS
 from databom.model.licenses import url_of
 
 if TYPE_CHECKING:
@@ -50,36 +50,60 @@ class Credit:
     is_cut: bool = False
     """Whether there are more creators than these."""
 
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """What it lacks to be a credit: who, or where the license is."""
-        lacks = [] if self.creators or self.text else ["creator_id"]
-        return (*lacks, *([] if self.urls else ["the license's URL (license.text.uri)"]))
-
 
 def credit_of(manifest: Manifest) -> Credit:
-    """The credit that the release asks for. Of a release in shards that were not read, without its single assets."""
+    """The credit that the release asks for.
+
+    Single assets are not looked at where their shards were not read, or they are more than a check holds at once.
+    """
     terms = manifest.license
-    asked = terms.attribution
-    others = sorted(
-        {asset.creator_id for asset in manifest.assets if asset.creator_id} - {manifest.creator_id}
-    )
+    creators: set[str] = set()
+    licenses: set[str | None] = {terms.spdx}
+    is_looked_at = manifest.is_complete and manifest.asset_count <= MAX_ASSETS
+    for asset in manifest.assets if is_looked_at else ():
+        if asset.creator_id is not None:
+            creators.add(asset.creator_id)
+        if asset.license is not None:
+            licenses.add(asset.license)
+    others = sorted(creators - {manifest.creator_id or ""})
     first = [manifest.creator_id] if manifest.creator_id else []
-    # A license asks for credit whatever its publisher says; a publisher may ask for it where the license does not.
-    is_required = requires_credit(terms.spdx) or any(
-        requires_credit(one) for one in {asset.license for asset in manifest.assets if asset.license}
-    )
+    asked = terms.attribution
     return Credit(
         release=manifest.release,
         manifest=manifest.digest,
         license=terms.spdx or "none",
         urls=_urls(manifest),
-        creators=(*first, *islice(filter(None, others), MAX_CREATORS)),
-        text=asked.text if asked and asked.text and asked.text.strip() else None,
+        creators=(*first, *others[:MAX_CREATORS]),
+        text=_said(manifest),
         url=asked.url if asked else None,
-        is_required=is_required or bool(asked and asked.required),
-        is_cut=len(others) > MAX_CREATORS or len(manifest.assets) < manifest.asset_count,
+        is_required=_is_asked(manifest) or any(map(requires_credit, licenses)),
+        is_cut=len(others) > MAX_CREATORS or not is_looked_at,
     )
+
+
+def missing_credit(manifest: Manifest) -> tuple[str, ...]:
+    """What keeps the release from being credited as its license asks: who, or where the license is. () where nothing.
+
+    Assets are looked at only where the release itself does not answer: there may be a million of them.
+    """
+    is_required = requires_credit(manifest.license.spdx) or _is_asked(manifest)
+    if not is_required and not any(
+        asset.license and requires_credit(asset.license) for asset in manifest.assets
+    ):
+        return ()
+    is_named = manifest.creator_id or _said(manifest) or any(asset.creator_id for asset in manifest.assets)
+    lacks = () if is_named else ("creator_id",)
+    return (*lacks, *(() if _urls(manifest) else ("the license's URL (license.text.uri)",)))
+
+
+def _is_asked(manifest: Manifest) -> bool:
+    """Whether the publisher asks for credit; a license may ask for it whatever its publisher says."""
+    return bool(manifest.license.attribution and manifest.license.attribution.required)
+
+
+def _said(manifest: Manifest) -> str | None:
+    asked = manifest.license.attribution
+    return asked.text if asked and asked.text and asked.text.strip() else None
 
 
 def requires_credit(expression: str | None) -> bool:

@@ -35,7 +35,7 @@ from databom.tasks.project import Project
 from databom.trust.dsse import MAX_ENVELOPE_BYTES
 from databom.trust.proof import Stated, open_proof, read_proof
 from databom.trust.root import TrustRoot
-from databom.trust.x402 import MAX_RECEIPT_BYTES, ROLE, open_receipt
+from databom.trust.x402 import ROLE, open_receipt
 
 SUFFIX = ".dsse.json"
 """How the name of a statement ends in the folder."""
@@ -54,7 +54,7 @@ def load_proofs(place: Project, name: str, manifest: str, believed: Believed, no
     for path in evidence_files(place, name):
         try:
             if path.name.endswith(UNSIGNED_SUFFIX):
-                raw = files.read_bounded(path, MAX_RECEIPT_BYTES, prefix="payment")
+                raw = read_evidence(path)
                 about, receipt = read_unsigned(raw, file=path.name, digest=sha256(raw))
                 if about == manifest:
                     unsigned.append(receipt)
@@ -78,6 +78,21 @@ def evidence_files(place: Project, name: str) -> Iterator[Path]:
         names = sorted(entry.name for entry in folder.iterdir()) if files.has_folder(folder) else []
     known = [one for one in names if one.endswith((SUFFIX, JWS_SUFFIX, UNSIGNED_SUFFIX))]
     return (folder / one for one in known[:MAX_PROOFS])
+
+
+def read_evidence(path: Path) -> bytes:
+    """The bytes of a file that may be evidence.
+
+    Raises:
+        InputError: `evidence.invalid`: it is too large to be any.
+        StorageError: it cannot be read.
+    """
+    try:
+        return files.read_bounded(path, MAX_ENVELOPE_BYTES)
+    except InputError:
+        what, limit = "this is too large to be evidence", f"at most {MAX_ENVELOPE_BYTES:,} bytes"
+        do = "look at what it is"
+        raise InputError(Problem("evidence.invalid", printable(path.name), what, limit, None, do)) from None
 
 
 def statement_name(kind: str, raw: bytes) -> str:
@@ -111,9 +126,9 @@ def _proof(
     if path.name.endswith(JWS_SUFFIX):
         if not is_kept_for(path, manifest):
             return None
-        raw = files.read_bounded(path, MAX_RECEIPT_BYTES, prefix="payment")
+        raw = read_evidence(path)
         return open_jws(place, name, raw, manifest, root, file=path.name, now=now)
-    raw = files.read_bounded(path, MAX_ENVELOPE_BYTES, prefix="evidence")
+    raw = read_evidence(path)
     stated = read_proof(raw, file=path.name)
     if stated.manifest != manifest:
         return None

@@ -24,7 +24,7 @@ from databom.model.proofs import Proof, Proofs
 from databom.model.receipts import Receipt, format_unsigned, read_unsigned
 from databom.model.text import printable
 from databom.storage import files
-from databom.tasks.attached import jws_name, open_jws, statement_name, unsigned_name
+from databom.tasks.attached import jws_name, open_jws, read_evidence, statement_name, unsigned_name
 from databom.tasks.believing import Believed, load_trust
 from databom.tasks.judging import judge_pin
 from databom.tasks.project import Project, exclusive_project, find_root
@@ -79,7 +79,7 @@ def attach(
             judged = judge_pin(place, name, believed, now=now)
             if not judged.is_believed or judged.manifest is None:
                 return replace(report, findings=judged.doubts)
-            raw = files.read_bounded(Path(file), MAX_ENVELOPE_BYTES, prefix="evidence")
+            raw = read_evidence(Path(file))
             evidence = _read(place, name, raw, Path(file).name, believed, now)
             report = report.plus(_doubts(place, name, evidence, judged.manifest, now))
         except InputError as error:
@@ -170,7 +170,7 @@ def _doubts(
 
 
 def _keep(path: Path, raw: bytes) -> None:
-    if path.exists() and files.read_bounded(path, MAX_ENVELOPE_BYTES, prefix="evidence") == raw:
+    if path.exists() and read_evidence(path) == raw:
         return
     files.write_new(path, raw)
 

@@ -18,10 +18,8 @@ from databom.model.lock import Pin
 from databom.model.manifest import Manifest
 from databom.model.proofs import Proofs, Spent
 from databom.model.receipts import read_unsigned
-from databom.storage import files
-from databom.tasks.attached import JWS_SUFFIX, UNSIGNED_SUFFIX, evidence_files, is_kept_for
+from databom.tasks.attached import JWS_SUFFIX, UNSIGNED_SUFFIX, evidence_files, is_kept_for, read_evidence
 from databom.tasks.project import Project
-from databom.trust.dsse import MAX_ENVELOPE_BYTES
 from databom.trust.encoding import decode64url
 from databom.trust.proof import read_proof
 
@@ -104,7 +102,7 @@ def _of_folder(place: Project, name: str, pin: Pin) -> Iterator[_Claim]:
 def _claims(path: Path, *_stamp: int) -> tuple[_Claim, ...]:
     """What a file of evidence says has been paid, by whose word ever. Read once while it does not change."""
     try:
-        raw = files.read_bounded(path, MAX_ENVELOPE_BYTES)
+        raw = read_evidence(path)
         if path.name.endswith(JWS_SUFFIX):
             payload = strictjson.loads(decode64url(raw.decode("ascii").split(".")[1], ""))
             said = (sha256(raw), payload.get("transaction") if isinstance(payload, dict) else None)
