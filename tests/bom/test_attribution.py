@@ -12,14 +12,17 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from databom.bom.attribution import BEGIN, END, MAX_PAGE_CHARS, attribution, brief, on_page
-from databom.checks.attribution import check_page
-from databom.model.credits import Credit, credit_of, missing_credit, requires_credit
+from databom.checks.attribution import check_attribution, check_page
+from databom.checks.attribution import credit as credit_of
+from databom.model.config import default_config
+from databom.model.credits import Credit, has_credit
 from databom.model.licenses import url_of
 from databom.model.manifest import read_manifest
 from databom.model.markup import link, plain, shown_text
-from databom.tasks.judging import DEFAULT_POLICY
 from support.manifests import FULL, dump
 
+CONFIG = default_config()
+DEFAULT_POLICY = CONFIG.policy
 GITHUB = MarkdownIt("gfm-like")
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -120,24 +123,56 @@ def test_a_manifest_gives_its_credit() -> None:
         {**first, "path": f"{n}.jpg", "creator_id": who}
         for n, who in enumerate(["creator:z", "creator:b", "creator:alice", "creator:b"])
     ]
-    read = credit_of(read_manifest(dump(value)))
+    read = credit_of(read_manifest(dump(value)), CONFIG)
     assert read.creators == ("creator:alice", "creator:b", "creator:z")
     assert read.urls == ("https://creativecommons.org/licenses/by-sa/4.0/",)
-    assert (read.is_required, missing_credit(read_manifest(dump(value))), read.is_cut) == (True, (), False)
+    assert (read.is_required, read.missing, read.is_cut) == (True, (), False)
     page = (attribution([read]) or b"").decode()
     assert "- Photos by Alice and Bob\n- <https://a.example>\n" in page
 
 
 @pytest.mark.parametrize(
-    ("expression", "asks"),
+    ("expression", "own", "asks"),
     [
-        ("CC-BY-4.0", True), ("CC0-1.0", False), ("cc0-1.0", False), ("PDDL-1.0", False), ("MIT", True),
-        ("CC0-1.0 AND CC-BY-4.0", True), ("CC0-1.0 OR PDDL-1.0", False), ("LicenseRef-x", True), ("", True),
-        (None, True), ("AND", True), ("NONE", True),
+        ("CC-BY-4.0", None, True), ("CC0-1.0", None, False), ("cc0-1.0", None, False), ("PDDL-1.0", None, False),
+        ("CC0-1.0 AND CC-BY-4.0", None, True), ("CC0-1.0 OR CC-BY-4.0", None, False), ("CC0-1.0", "CC-BY-4.0", True),
+        ("LicenseRef-x", None, True), ("no such", None, True),
     ],
 )  # fmt: skip
-def test_every_license_asks_for_credit_unless_it_is_known_not_to(expression: str | None, asks: bool) -> None:
-    assert requires_credit(expression) is asks
+def test_the_license_says_whether_credit_is_asked_for(expression: str, own: str | None, asks: bool) -> None:
+    value = json.loads(dump(FULL))
+    value["license"] = {"spdx": expression}
+    value["assets"][0]["license"] = own
+    manifest = read_manifest(dump(value))
+    assert credit_of(manifest, CONFIG).is_required is asks
+    value["license"]["attribution"] = {"required": True}
+    assert credit_of(read_manifest(dump(value)), CONFIG).is_required
+
+
+@pytest.mark.parametrize(
+    ("members", "lacks"),
+    [
+        ({}, ""),
+        ({"creator_id": None}, "creator_id"),
+        ({"creator_id": None, "license": {"spdx": "CC0-1.0"}}, ""),
+        ({"creator_id": None, "license": {"spdx": "CC-BY-4.0", "attribution": {"text": "by Alice"}}}, ""),
+        ({"creator_id": None, "license": {"spdx": "CC-BY-4.0", "attribution": {"text": " "}}}, "creator_id"),
+        ({"license": {"spdx": "LicenseRef-x"}}, "the license's URL (license.text.uri)"),
+        ({"license": {"spdx": "LicenseRef-x", "text": {"uri": "https://a.example/l"}}}, ""),
+        (
+            {"license": {"spdx": "LicenseRef-x", "text": {"uri": "license.txt"}}},
+            "the license's URL (license.text.uri)",
+        ),
+    ],
+)
+def test_what_a_manifest_lacks_to_be_credited(members: dict[str, Any], lacks: str) -> None:
+    value = {**json.loads(dump(FULL)), "license": {"spdx": "CC-BY-4.0"}, **members}
+    for asset in value["assets"]:
+        asset.pop("creator_id", None)
+        asset.pop("license", None)
+    manifest = read_manifest(dump(value))
+    assert [one.expected for one in check_attribution(manifest, CONFIG)] == ([lacks] if lacks else [])
+    assert has_credit(manifest) or lacks or "CC0" in str(members)
 
 
 @pytest.mark.parametrize(

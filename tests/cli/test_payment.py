@@ -415,3 +415,27 @@ def test_the_bom_says_whether_a_receipt_shows_the_payment(team: Team) -> None:
     assert said() == ["false"]
     team.attach(team.sim.receipt(release))
     assert said() == ["true"]
+
+
+def test_billing_may_accept_a_payment_that_is_not_shown(team: Team) -> None:
+    team.policy(payment="signed")
+    team.pin(code=1)
+    key = team.house.base / "billing.key"
+    team.house.ok("key", "new", key)
+    team.house.ok("trust", "add", f"{key}.pub", "--role", "billing")
+    team.house.ok(
+        *(
+            "approve",
+            "pets",
+            "--key",
+            key,
+            "--role",
+            "billing",
+            "--reason",
+            "paid by invoice 7",
+            "--expires",
+            "30",
+        )
+    )
+    assert team.payment() == {"payment.missing": "info"}
+    assert team.house.json("check").code == 0

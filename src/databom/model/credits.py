@@ -14,20 +14,6 @@ if TYPE_CHECKING:
 
 _ID = re.compile(r"[A-Za-z0-9.+:-]+")
 _OPERATORS = frozenset({"AND", "OR", "WITH"})
-_FREE = frozenset(
-    name.casefold()
-    for name in (
-        "0BSD",
-        "CC-PDDC",
-        "CC-PDM-1.0",
-        "CC0-1.0",
-        "DL-DE-ZERO-2.0",
-        "MIT-0",
-        "PDDL-1.0",
-        "Unlicense",
-    )
-)
-"""Licenses that ask for no credit."""
 MAX_CREATORS = 10_000
 """Creators of single assets that are looked at; a release with more says how many assets it has."""
 
@@ -50,65 +36,48 @@ class Credit:
     is_cut: bool = False
     """Whether there are more creators than these."""
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What it lacks to be a credit: who, or where the license can be read."""
+        lacks = () if self.creators or self.text else ("creator_id",)
+        return (*lacks, *(() if self.urls else ("the license's URL (license.text.uri)",)))
 
-def credit_of(manifest: Manifest) -> Credit:
-    """The credit that the release asks for.
+
+def credit_of(manifest: Manifest, *, is_required: bool, urls: tuple[str, ...] = ()) -> Credit:
+    """The credit of a release; `is_required` says whether its licenses ask for it, `urls` where else they can be read.
 
     Single assets are not looked at where their shards were not read, or they are more than a check holds at once.
     """
-    terms = manifest.license
-    creators: set[str] = set()
-    licenses: set[str | None] = {terms.spdx}
     is_looked_at = manifest.is_complete and manifest.asset_count <= MAX_ASSETS
-    for asset in manifest.assets if is_looked_at else ():
-        if asset.creator_id is not None:
-            creators.add(asset.creator_id)
-        if asset.license is not None:
-            licenses.add(asset.license)
-    others = sorted(creators - {manifest.creator_id or ""})
+    assets = manifest.assets if is_looked_at else ()
+    others = sorted({one.creator_id for one in assets if one.creator_id is not None} - {manifest.creator_id})
     first = [manifest.creator_id] if manifest.creator_id else []
-    asked = terms.attribution
+    asked = manifest.license.attribution
     return Credit(
         release=manifest.release,
         manifest=manifest.digest,
-        license=terms.spdx or "none",
-        urls=_urls(manifest),
+        license=manifest.license.spdx or "none",
+        urls=_urls(manifest) or urls,
         creators=(*first, *others[:MAX_CREATORS]),
         text=_said(manifest),
         url=asked.url if asked else None,
-        is_required=_is_asked(manifest) or any(map(requires_credit, licenses)),
+        is_required=is_required,
         is_cut=len(others) > MAX_CREATORS or not is_looked_at,
     )
 
 
-def missing_credit(manifest: Manifest) -> tuple[str, ...]:
-    """What keeps the release from being credited as its license asks: who, or where the license is. () where nothing.
+def has_credit(manifest: Manifest) -> bool:
+    """Whether the manifest says whom to credit, and where its license can be read; whether it must is not asked.
 
-    Assets are looked at only where the release itself does not answer: there may be a million of them.
+    Assets are looked at only where the release itself names nobody: there may be a million of them.
     """
-    is_required = requires_credit(manifest.license.spdx) or _is_asked(manifest)
-    if not is_required and not any(
-        asset.license and requires_credit(asset.license) for asset in manifest.assets
-    ):
-        return ()
     is_named = manifest.creator_id or _said(manifest) or any(asset.creator_id for asset in manifest.assets)
-    lacks = () if is_named else ("creator_id",)
-    return (*lacks, *(() if _urls(manifest) else ("the license's URL (license.text.uri)",)))
-
-
-def _is_asked(manifest: Manifest) -> bool:
-    """Whether the publisher asks for credit; a license may ask for it whatever its publisher says."""
-    return bool(manifest.license.attribution and manifest.license.attribution.required)
+    return bool(is_named and _urls(manifest))
 
 
 def _said(manifest: Manifest) -> str | None:
     asked = manifest.license.attribution
     return asked.text if asked and asked.text and asked.text.strip() else None
-
-
-def requires_credit(expression: str | None) -> bool:
-    """Whether a license asks for credit: every license does, unless all of its expression are known not to."""
-    return not expression or not all(name.casefold() in _FREE for name in _names(expression))
 
 
 def _names(expression: str) -> list[str]:

@@ -183,10 +183,10 @@ class RunEvidence:
 
     def credits(self) -> tuple[Credit, ...]:
         """The credits that the licenses of the used pins ask for; of a pin that was only present, none."""
-        from databom.model.credits import credit_of
+        from databom.checks.attribution import credit
 
         used = (_parsed(self.project, one) for one in self.pins if one.use != "present")
-        return tuple(credit_of(manifest) for manifest in used if manifest is not None)
+        return tuple(credit(manifest, self.project.config) for manifest in used if manifest is not None)
 
     def report(self, run_id: str | None, earlier: Mapping[str, str] | None = None) -> bytes:
         """The report artifact: JSON, byte-identical for identical evidence.

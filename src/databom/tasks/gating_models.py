@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from databom.checks.attribution import check_page
+from databom.checks.attribution import check_page, credit
 from databom.errors import ConfigError
 from databom.hosts.tracking import ModelPage, model_page, run_tags
 from databom.model import times
-from databom.model.credits import credit_of
 from databom.model.finding import Finding, Report, Severity, Subject
 from databom.model.lock import PIN_NAME
 from databom.model.text import printable
@@ -144,8 +143,8 @@ def _may_be_used(asked: Asked) -> Iterator[Finding]:
         judged = keeper.documents(judged)
         yield from (*judged.doubts, *judged.policy)
         if judged.manifest is not None and asked.page.description is not None:
-            policy = asked.place.config.policy
-            yield from check_page(credit_of(judged.manifest), asked.page.description, policy)
+            config = asked.place.config
+            yield from check_page(credit(judged.manifest, config), asked.page.description, config.policy)
 
 
 _QUESTIONS: tuple[Callable[[Asked], Iterator[Finding]], ...] = (_is_recorded, _may_be_used)

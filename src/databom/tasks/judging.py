@@ -26,7 +26,7 @@ from databom.checks.gate import not_judged
 from databom.checks.release import check_clock, check_expiry, check_history, check_pin
 from databom.errors import InputError, StorageError
 from databom.model import times
-from databom.model.config import Config, Policy
+from databom.model.config import Config, default_config
 from databom.model.finding import Finding, Report, Severity, Subject, Summary, findings_of
 from databom.model.lock import Lock, Pin, Seen
 from databom.model.manifest import Manifest, read_manifest
@@ -38,11 +38,6 @@ from databom.trust.opening import open_manifest
 
 REISSUABLE = ("payment", "issued_at", "expires_at")
 """Members in which a re-issue of a release may differ."""
-
-DEFAULT_POLICY = Policy(
-    payment="declared", attribution="warn", completeness="warn", personal_data="off", coverage="warn"
-)
-"""The policy of `databom verify MANIFEST --trust FILE` outside any project: `init`'s defaults."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +126,9 @@ def judge(
     elif seen is not None:
         content, core = content_digests(manifest)
         doubts += check_history(manifest, content, core, seen)
-    asked = config.policy if config else DEFAULT_POLICY
+    asked = config or default_config()
     policy = (
-        *check_completeness(manifest, asked, now),
+        *check_completeness(manifest, asked.policy, now),
         *check_attribution(manifest, asked),
         *not_judged(manifest),
     )

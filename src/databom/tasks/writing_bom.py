@@ -6,8 +6,8 @@ from pathlib import Path
 
 from databom.bom.attribution import attribution
 from databom.bom.cyclonedx import BomEntry, build_bom, dumps
+from databom.checks.attribution import credit
 from databom.errors import ConfigError, InputError
-from databom.model.credits import credit_of
 from databom.model.lock import Pin
 from databom.model.manifest import Manifest, read_manifest
 from databom.model.strictjson import MAX_DOCUMENT_BYTES
@@ -39,7 +39,7 @@ def bom(
     place = Project.load(project)
     if run_id is None:
         return _written(
-            [_entry(place, name, place.pin(name), None) for name in place.names(names)], spec, None
+            place, [_entry(place, name, place.pin(name), None) for name in place.names(names)], spec, None
         )
     from databom.hosts.tracking import run_tags
 
@@ -63,7 +63,7 @@ def bom(
         raise ConfigError(
             f"the run {run_id} carries no pins", hint="it was not started inside a project with pins"
         )
-    return _written(entries, spec, run_id)
+    return _written(place, entries, spec, run_id)
 
 
 def _entry(place: Project, name: str, pin: Pin, use: str | None) -> BomEntry:
@@ -71,12 +71,12 @@ def _entry(place: Project, name: str, pin: Pin, use: str | None) -> BomEntry:
     return BomEntry(pin, manifest, use, recorded_approvals(place, name), receipts_held(place, name, manifest))
 
 
-def _written(entries: list[BomEntry], spec: str, run_id: str | None) -> bytes:
+def _written(place: Project, entries: list[BomEntry], spec: str, run_id: str | None) -> bytes:
     if spec != "attribution":
         return dumps(build_bom(entries, run_id=run_id))
     # A pin that was only present in a run is no data of its.
     used = (one for one in entries if run_id is None or one.use not in (None, "present"))
-    page = attribution(credit_of(one.manifest) for one in used)
+    page = attribution(credit(one.manifest, place.config) for one in used)
     return b"Nobody has to be credited.\n" if page is None else page
 
 
