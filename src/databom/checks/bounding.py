@@ -14,8 +14,8 @@ MOST_LISTED = 100
 """Findings of a kind that are written out where somebody else chooses their number; one counts the rest."""
 
 
-def shown_bounded(findings: Iterable[Finding]) -> list[Finding]:
-    """At most `MOST_LISTED` findings of each code and severity, the first; one more counts the rest.
+def shown_bounded(findings: Iterable[Finding], most: int = MOST_LISTED) -> list[Finding]:
+    """At most `most` findings of each code and severity, the first; one more counts the rest.
 
     Given its own answer and more findings, it adds up. A finding about nothing in particular counts for itself.
     """
@@ -25,7 +25,7 @@ def shown_bounded(findings: Iterable[Finding]) -> list[Finding]:
         kind = (finding.code, finding.severity, isinstance(finding, _Rest) or finding.subject is not None)
         if isinstance(finding, _Rest):
             rest[kind] = rest.get(kind, 0) + finding.count
-        elif len(kept.setdefault(kind, [])) < MOST_LISTED:
+        elif len(kept.setdefault(kind, [])) < most:
             kept[kind].append(finding)
         else:
             rest[kind] = rest.get(kind, 0) + 1

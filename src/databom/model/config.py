@@ -57,6 +57,7 @@ _TABLES: dict[str, dict[str, _Key]] = {
             "warn", _LEVELS, "issued_at, creator_id, sizes, payment id: off | warn | require"
         ),
         "personal_data": _Key("off", _LEVELS, "off | warn | require"),
+        "scanners": _Key((), None, "scanners that must have looked, beside the built-in ones"),
         "coverage": _Key("warn", _LEVELS, "data no pin covers: off | warn | require"),
         "risk": _Key("normal", ("normal", "high"), "normal | high (legal approves every pin)"),
         "allow": _Key((), None, "SPDX ids that are always allowed"),
@@ -147,6 +148,7 @@ class Policy:
     deny: tuple[str, ...] = ()
     payer: str = ""
     own: tuple[str, ...] = ()
+    scanners: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

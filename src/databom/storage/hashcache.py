@@ -125,7 +125,7 @@ class HashCache:
             return
         try:
             with open(self._file(secret), "rb") as file:
-                if not _is_ours(os.fstat(file.fileno())) or file.read(len(MAGIC)) != MAGIC:
+                if not is_ours(os.fstat(file.fileno())) or file.read(len(MAGIC)) != MAGIC:
                     return
                 yield from _read(file, secret)
         except OSError:
@@ -171,10 +171,7 @@ class HashCache:
         if self._folder is None:
             return None
         try:
-            if make:
-                files.make_private_dir(self._folder.parent)
-                files.make_private_dir(self._folder)
-            key = _read_key(self._folder) or (_make_key(self._folder) if make else None)
+            key = user_key(self._folder.parent, make=make)
         except (OSError, ValueError, DatabomError):
             return None
         if key is None:
@@ -183,9 +180,22 @@ class HashCache:
         return hmac.digest(key, b"databom hashes 1\0" + who + self._root, "sha256")
 
 
-def _is_ours(status: os.stat_result) -> bool:
+def is_ours(status: os.stat_result) -> bool:
     """A regular file of this user that nobody else can write."""
     return stat.S_ISREG(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022
+
+
+def user_key(cache: Path, *, make: bool) -> bytes | None:
+    """The user's key, from the cache directory; None where there is none to be had.
+
+    Raises:
+        OSError, ValueError, DatabomError: the directory cannot be used.
+    """
+    folder = cache / "hashes"
+    if make:
+        files.make_private_dir(cache)
+        files.make_private_dir(folder)
+    return _read_key(folder) or (_make_key(folder) if make else None)
 
 
 def _read_key(folder: Path) -> bytes | None:
@@ -198,7 +208,7 @@ def _read_key(folder: Path) -> bytes | None:
     with open(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         private = stat.S_ISDIR(place.st_mode) and place.st_uid == os.getuid() and not place.st_mode & 0o077
-        key = file.read(KEY_BYTES + 1) if private and _is_ours(status) and not status.st_mode & 0o077 else b""
+        key = file.read(KEY_BYTES + 1) if private and is_ours(status) and not status.st_mode & 0o077 else b""
     return key if len(key) == KEY_BYTES else None
 
 

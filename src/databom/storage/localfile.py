@@ -135,6 +135,10 @@ class LocalStream:
         except OSError as error:
             raise storage_error(error, self.shown, "look at") from error
 
+    def fileno(self) -> int:
+        """The descriptor, for whoever maps the file."""
+        return self._fd
+
     def is_settled(self) -> bool:
         """Whether the kernel says that nobody has the file open for writing now; False where it cannot say."""
         return is_settled(self._fd)

@@ -3,8 +3,8 @@
 Asked by whatever lets something happen: `add`, `sync`, `check`, `exec`, the MLflow door. In this order:
 
 1. `documents`: license, attribution, payment, consent, by the manifest and the proofs alone (`databom.checks.gate`);
-2. `assets`: what scanners found in the verified bytes (`databom.checks.personal`);
-3. both times, what the right people approved is settled (`databom.checks.approvals`).
+2. `scanned`: what scanners see in the verified bytes (`databom.checks.personal`);
+3. `assets`: at the end, and after 1, what the right people approved is settled (`databom.checks.approvals`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from databom.model.proofs import Proofs
 from databom.tasks.attached import load_proofs
 from databom.tasks.believing import Believed
 from databom.tasks.judging import Judged
+from databom.tasks.personal import scanned
+from databom.tasks.progress import Progress
 from databom.tasks.project import Project
 from databom.tasks.spending import spent_elsewhere
 
@@ -30,6 +32,7 @@ class Gatekeeper:
     """One pin's gate at one time."""
 
     place: Project
+    name: str
     proofs: Proofs
     now: datetime
 
@@ -44,7 +47,7 @@ class Gatekeeper:
         if judged.is_believed and judged.manifest is not None:
             proofs = load_proofs(place, name, judged.manifest.digest, believed, now)
             proofs = replace(proofs, spent=spent_elsewhere(place, name, judged.manifest, proofs))
-        return cls(place, proofs, now)
+        return cls(place, name, proofs, now)
 
     def documents(self, judged: Judged) -> Judged:
         """The judgement with the gate's findings in place of "not judged"; a document not believed, as it is."""
@@ -56,6 +59,14 @@ class Gatekeeper:
         found = check_use(manifest, config, self.proofs, self.now)
         settled = settle((*others, *found), self.proofs, config, self.now)
         return replace(judged, policy=settled.findings, approvals=settled.approvals)
+
+    def scanned(self, judged: Judged, report: Report, progress: Progress) -> Report:
+        """The report with what scanners see in the assets, which it says are verified."""
+        if judged.manifest is None or not judged.is_believed:
+            return report
+        return scanned(
+            self.place, self.name, judged.manifest, report, self.proofs, now=self.now, progress=progress
+        )
 
     def assets(self, report: Report) -> Report:
         """The report with what people approved settled among the findings about the assets."""

@@ -165,7 +165,8 @@ class _Sync:
                     judged.report(self.name, tuple(self.findings), Summary(assets=count, failed=count))
                 )
         result = check_outcomes(manifest, outcomes.values(), tree.shown)
-        report = self._weighed(judged.report(self.name, (*self.findings, *result.findings), result.summary))
+        report = judged.report(self.name, (*self.findings, *result.findings), result.summary)
+        report = self._weighed(self.keeper.scanned(judged, report, self.progress))
         if report.verdict is Verdict.PASS:
             self._passed(report, result.outcomes)
         return self._last(report)
@@ -192,7 +193,10 @@ class _Sync:
         except (StorageError, InputError) as error:
             self.findings += findings_of(error)
         findings = (*self.findings, *total.findings(count))
-        report = self._weighed(judged.report(self.name, findings, total.summary_of(count)))
+        report = judged.report(self.name, findings, total.summary_of(count))
+        if self.keeper is not None:
+            report = self.keeper.scanned(judged, report, self.progress)
+        report = self._weighed(report)
         if report.verdict is Verdict.PASS:
             self._passed(report, ())
         return self._last(report)

@@ -205,7 +205,9 @@ def _verify_pin(place: Project, name: str, believed: Believed, options: _Options
     if not judged.is_believed or judged.manifest is None:
         return judged.report(name)
     report = _verify_bytes(place, judged, name, options)
-    return report if keeper is None else keeper.assets(report)
+    if keeper is None:
+        return report
+    return keeper.assets(keeper.scanned(judged, report, options.progress))
 
 
 def _verify_bytes(place: Project, judged: Judged, name: str, options: _Options) -> Report:
