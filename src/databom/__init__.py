@@ -53,6 +53,7 @@ __getattr__, __dir__, _names = lazy_exports(
         "open": "databom.tasks:open_asset",
         "publish": "databom.tasks",
         "read_manifest": "databom.model.manifest",
+        "redact": "databom.tasks",
         "sync": "databom.tasks",
         "update": "databom.tasks",
         "use": "databom.tasks.use",

@@ -26,9 +26,7 @@ _FILES = frozenset(
     {"png", "jpg", "jpeg", "gif", "svg", "webp", "css", "js", "html", "php", "py", "md", "txt", "json"}
 )
 """What ends a file's name and no host's: `icon@2x.png`."""
-_IPV4 = re.compile(
-    r"(?<![\w.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\w]|\.\d)"
-)
+_IPV4 = re.compile(r"\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?![\w]|\.\d)")
 _VERSION = re.compile(r"(?i)(?:v|ver|version|release|build|section|§)[ .:=\"]{0,3}\Z")
 _COLONS = re.compile(r":[0-9A-Fa-f]{0,4}:")
 _HEXES = frozenset("0123456789abcdefABCDEF:")
@@ -134,9 +132,12 @@ def _mod97(iban: str) -> bool:
 
 def _ipv4s(text: str) -> Iterator[Hit]:
     for match in _IPV4.finditer(text):
+        before = text[match.start() - 1 : match.start()]
+        if before.isalnum() or before in {"_", "."}:
+            continue
         try:
             is_public = ipaddress.IPv4Address(match[0]).is_global
-        except ValueError:  # a leading zero
+        except ValueError:  # over 255, or a leading zero
             continue
         if is_public and not _VERSION.search(text, max(0, match.start() - 12), match.start()):
             yield Hit("ip", 0.9, match.span())

@@ -33,14 +33,16 @@ ENCODING = ("utf-8", "surrogateescape")
 class Piece(NamedTuple):
     """A text and what its column or key is called.
 
-    It stands at `start` of the decoded document, character by character, if `exact`; else it is what something at
-    `start` means.
+    It stands at `start` of the decoded document, character by character, if `exact`; else it is what the characters
+    from `start` to `end` mean, where those are known. `bare`: a number that stands for itself, without quotes.
     """
 
     text: str
     start: int
     hint: str = ""
     exact: bool = True
+    end: int = 0
+    bare: bool = False
 
 
 def pieces(data: Data, media_type: str) -> Iterator[Piece]:
@@ -53,7 +55,7 @@ def pieces(data: Data, media_type: str) -> Iterator[Piece]:
     start = 0
     for text in blocks(data):
         for piece in _extract(text, state):
-            yield piece._replace(start=piece.start + start)
+            yield piece._replace(start=piece.start + start, end=piece.end and piece.end + start)
         start += len(text)
     if media_type == "message/rfc822":
         yield from _encoded_parts(data)
@@ -144,7 +146,7 @@ def _json(text: str, state: _State) -> Iterator[Piece]:
         said, colon, number = match.groups()
         if number is not None:
             if len(number) >= 7 and says_number(state.key):
-                yield Piece(number, match.start(), state.key)
+                yield Piece(number, match.start(), state.key, bare=True)
             continue
         exact = "\\" not in said
         if not exact:
@@ -153,7 +155,7 @@ def _json(text: str, state: _State) -> Iterator[Piece]:
             except ValueError:
                 exact = True  # no escape that means anything: as it stands
         if said:
-            yield Piece(said, match.start(1), state.key, exact)
+            yield Piece(said, match.start(1), state.key, exact, 0 if exact else match.end(1))
         if colon:
             state.key = said[:200]
 
@@ -259,6 +261,8 @@ def mail_parts(data: Data) -> Iterator[Message]:
     """
     if len(data) > MAX_MAIL_BYTES:
         raise Unreadable("a mail file of over 64 MiB")
+    if _ENCODED.search(data) is None:
+        return
     for one in _MAILS.split(bytes(data)):
         if _ENCODED.search(one):  # what is not encoded was read as it stands
             yield from (part for part in message_from_bytes(one).walk() if not part.is_multipart())

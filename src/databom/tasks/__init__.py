@@ -44,6 +44,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "open_findings": "databom.tasks.approving",
         "open_asset": "databom.tasks.opening",
         "publish": "databom.tasks.publishing",
+        "redact": "databom.tasks.redacting",
         "sign": "databom.tasks.signing",
         "sync": "databom.tasks.syncing",
         "trust_add": "databom.tasks.keyring",
