@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
 from support.house import House, databom
 from support.people import EARLIER, LATER, LETTER, ask, install, picture, pinned, role, scanner, state
 
@@ -62,7 +63,9 @@ def test_off_asks_nothing_and_warn_leaves_the_verdict(house: House) -> None:
     assert answer.report["scanners"] == []
     assert answer.report["verdict"] == "pass"
     text = (house.project / "databom.toml").read_text()
-    (house.project / "databom.toml").write_text(text.replace('personal_data = "off"', 'personal_data = "warn"'))
+    (house.project / "databom.toml").write_text(
+        text.replace('personal_data = "off"', 'personal_data = "warn"')
+    )
     answer = house.json("check")
     assert answer.report["verdict"] == "pass"
     weights = {one["code"]: one["severity"] for one in answer.findings if one["code"].startswith("pii.")}
@@ -250,7 +253,12 @@ def test_a_waiver_settles_what_it_names_until_it_expires(house: House) -> None:
     face = picture("astronaut.png")
     pinned(house, {"images/astronaut.png": face, "a.txt": LETTER})
     legal = role(house, "legal")
-    waiver = {"waives": "illustration", "assets": [sha256(face), sha256(LETTER)], "reason": "drawn", "expires_at": LATER}
+    waiver = {
+        "waives": "illustration",
+        "assets": [sha256(face), sha256(LETTER)],
+        "reason": "drawn",
+        "expires_at": LATER,
+    }
     state(house, "waiver", waiver, legal)
     answer = house.json("sync", "pets")
     # A letter is no illustration: that waiver is about faces.
@@ -259,10 +267,15 @@ def test_a_waiver_settles_what_it_names_until_it_expires(house: House) -> None:
     answer = house.json("sync", "pets")
     assert answer.report["verdict"] == "pass"
     assert {one["waives"] for one in answer.report["approvals"]} == {"illustration", "not-personal"}
-    assert [one["subject"] for one in answer.findings if one["code"] == "pii.settled"] == ["a.txt", "images/astronaut.png"]
+    assert [one["subject"] for one in answer.findings if one["code"] == "pii.settled"] == [
+        "a.txt",
+        "images/astronaut.png",
+    ]
     state(house, "waiver", {**waiver, "expires_at": EARLIER}, legal)
     answer = house.json("sync", "pets")
-    assert [one["subject"] for one in answer.findings if one["code"] == "pii.found"] == ["images/astronaut.png"]
+    assert [one["subject"] for one in answer.findings if one["code"] == "pii.found"] == [
+        "images/astronaut.png"
+    ]
 
 
 @pytest.mark.parametrize("forged", ["nobody", "role", "manifest", "predicate", "not accepted"])
@@ -327,8 +340,13 @@ def test_a_consent_that_the_manifest_claims_needs_its_document(house: House) -> 
     (folder / "a.txt").write_bytes(LETTER)
     listed = {"path": "a.txt", "sha256": sha256(LETTER)[7:], "size": len(LETTER), "consent": "person:ada"}
     manifest = {
-        **{"dataset_id": "hn-pets", "version": "1", "creator_id": "creator:alice"},
-        **{"license": {"spdx": "CC-BY-4.0"}, "consents": [entry], "assets": [listed], "signature": ""},
+        "dataset_id": "hn-pets",
+        "version": "1",
+        "creator_id": "creator:alice",
+        "license": {"spdx": "CC-BY-4.0"},
+        "consents": [entry],
+        "assets": [listed],
+        "signature": "",
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))
     house.ok("sign", folder / "manifest.json", "--key", house.key)

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from support.house import House, databom
 from support.people import LETTER, install, picture, pinned, scanner
 
@@ -83,7 +84,10 @@ def test_a_redacted_release_passes_where_the_original_is_refused(house: House) -
     assert (out / "wide.txt").read_bytes().decode("utf-16") == (out / "letter.txt").read_text()
     assert (out / "people.csv").read_text().splitlines()[1:] == ['"Lovelace, Ada",[phone]', "Babbage,[email]"]
     assert json.loads((out / "people.json").read_text()) == {
-        **{"who": "Ada", "mobile": None, "mail": "[email]", "n": 12345678901}
+        "who": "Ada",
+        "mobile": None,
+        "mail": "[email]",
+        "n": 12345678901,
     }
     assert b"M4 12 415-555-2671" in (out / "drawing.svg").read_bytes()
     assert b"<text>[email]</text>" in (out / "drawing.svg").read_bytes()
@@ -135,10 +139,19 @@ def test_a_release_that_only_says_that_it_was_redacted_is_refused(house: House) 
     (folder / "a.png").write_bytes(face)
     import hashlib
 
-    listed = {"path": "a.png", "sha256": hashlib.sha256(face).hexdigest(), "redacted_from": {"sha256": "0" * 64}}
+    listed = {
+        "path": "a.png",
+        "sha256": hashlib.sha256(face).hexdigest(),
+        "redacted_from": {"sha256": "0" * 64},
+    }
     manifest = {
-        **{"dataset_id": "hn-pets", "version": "1", "creator_id": "creator:alice", "assets": [listed]},
-        **{"license": {"spdx": "CC-BY-4.0"}, "data-risk-reducing": ["faces blurred"], "signature": ""},
+        "dataset_id": "hn-pets",
+        "version": "1",
+        "creator_id": "creator:alice",
+        "assets": [listed],
+        "license": {"spdx": "CC-BY-4.0"},
+        "data-risk-reducing": ["faces blurred"],
+        "signature": "",
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))
     house.ok("sign", folder / "manifest.json", "--key", house.key)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.house import House
 
 from databom.tasks.keyring import read_private_key
 from databom.trust.proof import sign_proof
+from support.house import House
 
 LATER = "2099-01-01T00:00:00Z"
 EARLIER = "2020-01-01T00:00:00Z"
@@ -35,7 +35,9 @@ def ask(house: House, level: str = "require", **others: str) -> None:
     config.write_text(text)
 
 
-def pinned(house: House, files: dict[str, bytes], level: str = "require", *extra: str, **members: Any) -> Path:
+def pinned(
+    house: House, files: dict[str, bytes], level: str = "require", *extra: str, **members: Any
+) -> Path:
     """A project that has pinned a release of these files as `pets`; `members` go into the manifest."""
     import json
 
@@ -58,12 +60,22 @@ def role(house: House, name: str) -> Path:
 
 
 def state(
-    house: House, kind: str, predicate: dict[str, Any], key: Path, *, file: str = "a", manifest: str | None = None
+    house: House,
+    kind: str,
+    predicate: dict[str, Any],
+    key: Path,
+    *,
+    file: str = "a",
+    manifest: str | None = None,
 ) -> Path:
     """Put a signed statement about the pinned manifest beside it."""
     lock = house.json("verify", "pets").report["subject"]
     raw = sign_proof(
-        f"urn:databom:{kind}:v1", lock["release"], manifest or lock["manifest"], predicate, [read_private_key(key)]
+        f"urn:databom:{kind}:v1",
+        lock["release"],
+        manifest or lock["manifest"],
+        predicate,
+        [read_private_key(key)],
     )
     folder = house.project / "provenance" / "evidence" / "pets"
     folder.mkdir(parents=True, exist_ok=True)

@@ -31,6 +31,8 @@ BATCH_FILES = 32
 BATCH_BYTES = 8 * 1024 * 1024
 MAX_DEATHS = 100
 """Processes that may end before their time; after that the rest is not tried."""
+MAX_STILLBORN = 3
+"""Processes that may end before they are ready: one that does will hardly start the fourth time."""
 MAX_MESSAGE_BYTES = 1 << 20
 
 _READY = msgspec.msgpack.Decoder(Ready)
@@ -58,7 +60,7 @@ class Pool:
         self._setup = setup
         self._workers: list[_Worker] = []
         self._selector = selectors.DefaultSelector()
-        self._deaths = 0
+        self._deaths = self._stillborn = 0
 
     def __enter__(self) -> Self:
         return self
@@ -91,6 +93,9 @@ class Pool:
         batches = deque(_batches(jobs))
         wanted = min(cores(), len(batches))
         while batches or any(worker.jobs for worker in self._workers):
+            if self._stillborn >= MAX_STILLBORN:
+                yield from self._given_up(batches, "the scanners' process does not start")
+                return
             if self._deaths >= MAX_DEATHS:
                 yield from self._given_up(batches)
                 return
@@ -98,10 +103,10 @@ class Pool:
                 try:
                     self._start()
                 except PluginError as error:
-                    self._deaths = MAX_DEATHS
                     if not self._workers:
                         yield from self._given_up(batches, str(error))
                         return
+                    wanted = len(self._workers)
             for worker in self._workers:
                 if not worker.jobs and batches:
                     worker.ask(batches.popleft())
@@ -145,6 +150,7 @@ class Pool:
         self._workers.remove(worker)
         worker.end()
         if worker.ready is None:  # it never looked at anything
+            self._stillborn += 1
             return None, Answer(), list(worker.jobs)
         job = worker.jobs.popleft() if worker.jobs else None
         return job, failed(what, job.media_type if job else None), list(worker.jobs)

@@ -21,12 +21,16 @@ TRIGGER = re.compile(
 _AT = re.compile(
     r"@((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}([A-Za-z]{2,24}|xn--[a-z0-9-]{2,59}))"
 )
-_LOCAL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_%+&'*=/?^{|}~$!.-]{0,62}[A-Za-z0-9_+=-])?\Z")
+_LOCAL = re.compile(r"[A-Za-z0-9_#](?:[A-Za-z0-9_%+&'*=/?^{|}~$!#.-]{0,126}[A-Za-z0-9_+=$-])?\Z")
+_LOCAL_CHARS = 128
+"""Mailing lists make longer names than the standard's 64."""
 _FILES = frozenset(
     {"png", "jpg", "jpeg", "gif", "svg", "webp", "css", "js", "html", "php", "py", "md", "txt", "json"}
 )
 """What ends a file's name and no host's: `icon@2x.png`."""
 _IPV4 = re.compile(r"\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?![\w]|\.\d)")
+_NOBODYS = ""
+"""The kind of what is sure to be nobody's: taken out, and not told."""
 _VERSION = re.compile(r"(?i)(?:v|ver|version|release|build|section|§)[ .:=\"]{0,3}\Z")
 _COLONS = re.compile(r":[0-9A-Fa-f]{0,4}:")
 _HEXES = frozenset("0123456789abcdefABCDEF:")
@@ -87,6 +91,7 @@ def find(text: str, hint: str = "", *, offset: int = 0) -> Iterable[Hit]:
         found += fresh
         masked = _masked(masked, fresh)
     found += _numbers(masked, hint)
+    found = [hit for hit in found if hit.kind != _NOBODYS]
     return [hit._replace(place=(hit.place[0] + offset, hit.place[1] + offset)) for hit in found]
 
 
@@ -105,7 +110,7 @@ def _masked(text: str, hits: Iterable[Hit]) -> str:
 def _emails(text: str) -> Iterator[Hit]:
     for match in _AT.finditer(text):
         at = match.start()
-        local = _LOCAL.search(text, max(0, at - 64), at)
+        local = _LOCAL.search(text, max(0, at - _LOCAL_CHARS), at)
         if local is None or match[2].lower() in _FILES:
             continue
         start = local.start()
@@ -139,8 +144,8 @@ def _ipv4s(text: str) -> Iterator[Hit]:
             is_public = ipaddress.IPv4Address(match[0]).is_global
         except ValueError:  # over 255, or a leading zero
             continue
-        if is_public and not _VERSION.search(text, max(0, match.start() - 12), match.start()):
-            yield Hit("ip", 0.9, match.span())
+        is_version = _VERSION.search(text, max(0, match.start() - 12), match.start()) is not None
+        yield Hit("ip" if is_public and not is_version else _NOBODYS, 0.9, match.span())
 
 
 def _ipv6s(text: str) -> Iterator[Hit]:

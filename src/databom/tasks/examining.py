@@ -43,6 +43,7 @@ OPTIONAL = {
     "mlflow": "mlflow",
     "mlflow-skinny": "mlflow",
     "pyarrow": "parquet",
+    "onnxruntime": "pii",
 }
 CORE = (
     "click",
