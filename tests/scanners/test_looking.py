@@ -56,7 +56,7 @@ def mail() -> bytes:
 
 def parquet() -> bytes:
     import pyarrow as pa
-    import pyarrow.parquet
+    from pyarrow.parquet import write_table
 
     table = pa.table(
         {
@@ -67,7 +67,7 @@ def parquet() -> bytes:
         }
     )
     file = io.BytesIO()
-    pyarrow.parquet.write_table(table, file)
+    write_table(table, file)
     return file.getvalue()
 
 

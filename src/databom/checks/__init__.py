@@ -10,6 +10,7 @@
 | `completeness` | does the manifest say all it should? |
 | `changes` | does this branch believe more, or demand less, than the base it left? |
 | `memory` | has it forgotten, or gone back behind, what the base had seen? |
+| `personal` | is there personal data in it that no consent covers? |
 | `gate` | do license, payment and consent allow the intended use? |
 | `license` | does the license allow it, and do all that speak of it agree? |
 | `deciding` | may data under these licenses be used so, and why? |
@@ -36,5 +37,5 @@ Promised: the same input gives the same findings in the same order, whatever the
 a file stays what it was after it was checked; whoever reads later compares `Outcome.stat`, or reads through
 `databom.open`.
 
-Imports from `storage`, `trust`, `model` and `errors` only.
+Imports from `storage`, `trust`, `scanners`, `model` and `errors` only.
 """

@@ -17,6 +17,7 @@ from databom import __version__
 from databom.errors import ConfigError, DatabomError
 from databom.hosts import dvc_state, dvc_yaml
 from databom.model import times
+from databom.scanners import registry
 from databom.storage import posix
 from databom.tasks.believing import load_trust
 from databom.tasks.keyring import token_names
@@ -113,6 +114,14 @@ def _plugins() -> Iterator[Fact]:
         if one not in ours:
             package = one.dist.name if one.dist else "?"
             yield Fact("note", "another run hook", f"{one.name} of {package}")
+    for scanner in registry.built_in():
+        yield Fact("ok", "scanner", f"{scanner.name} {scanner.version}")
+    for name in registry.named():  # not loaded: doctor runs nobody's code
+        found = list(importlib.metadata.entry_points(group=registry.GROUP, name=name))
+        level, value = (
+            ("note", "installed") if found else ("warn", "not installed: nothing passes without it")
+        )
+        yield Fact(level, "scanner", f"{name}, named by {registry.VARIABLE}: {value}")
 
 
 def _filesystem() -> Iterator[Fact]:

@@ -1,0 +1,214 @@
+"""What consents, redaction records and waivers say, once their signatures have been verified.
+
+    consent    {"assets": ["sha256:…"], "subject": "…", "scope": ["train"], "expires_at": "…"}
+    redaction  {"assets": ["sha256:…"], "kinds": ["face"]}
+    waiver     {"waives": "illustration", "assets": ["sha256:…"], "reason": "…", "expires_at": "…"}
+
+Of a consent all but `scope` may be absent, of a redaction record `kinds`, of a waiver nothing. What they are good for
+is decided in `databom.checks.personal`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from databom.errors import Problem
+from databom.model import times
+from databom.model.finding import Finding, Severity
+from databom.model.text import printable
+
+if TYPE_CHECKING:
+    from databom.model.config import Config
+    from databom.model.manifest import Asset, Consent
+    from databom.model.proofs import Proof, Proofs
+
+WAIVABLE: Mapping[str, frozenset[str] | None] = {
+    "illustration": frozenset({"face"}),
+    "animal": frozenset({"face"}),
+    "public-figure": None,
+    "not-personal": None,
+}
+"""What a waiver may say, and which kinds that settles; None: all."""
+UNSCANNED = "unscanned:"
+"""Before a media type: nobody needs to look into files of it."""
+_DIGEST_CHARS = 71
+
+
+@dataclass(frozen=True, slots=True)
+class Waiver:
+    """Somebody's word that what was found is none, or need not be looked for; about a media type without `assets`."""
+
+    waives: str
+    assets: frozenset[str]
+    expires_at: datetime
+    reason: str
+    proof: Proof
+
+    @property
+    def shown(self) -> str:
+        """It in a line."""
+        return f"waived as {printable(self.waives)} ({printable(self.proof.file)})"
+
+    def names(self, asset: Asset) -> bool:
+        """Whether it names the asset's digest."""
+        return f"sha256:{asset.sha256}" in self.assets
+
+    def holds(self, config: Config, now: datetime) -> bool:
+        """Whether it has not expired, and was signed by somebody who may."""
+        return self.expires_at > now and not set(self.proof.roles).isdisjoint(config.accept.personal_data)
+
+
+@dataclass(frozen=True, slots=True)
+class Covering:
+    """A consent or a redaction record."""
+
+    assets: frozenset[str] | None
+    subject: str | None
+    kinds: frozenset[str] | None
+    scope: frozenset[str]
+    expires_at: datetime | None
+
+    def is_about(self, asset: Asset) -> bool:
+        """Whether it is about the asset: by digest, else by the consent that the asset names, else about all."""
+        if self.assets is not None:
+            return f"sha256:{asset.sha256}" in self.assets
+        return self.subject is None or self.subject == asset.consent
+
+    def is_current(self, now: datetime) -> bool:
+        """Whether it has not expired."""
+        return self.expires_at is None or self.expires_at > now
+
+
+_T = TypeVar("_T", Waiver, Covering)
+
+
+class Statements:
+    """The statements kept for a pin, read; and findings about those that do not say what they must."""
+
+    def __init__(self, proofs: Proofs) -> None:
+        self.invalid: list[Finding] = []
+        self.waivers = list(self._read(proofs, "waiver", _waiver))
+        self.consents = list(self._read(proofs, "consent", _covering))
+        self.redactions = list(self._read(proofs, "redaction", _covering))
+
+    def _read(self, proofs: Proofs, kind: str, parse: Callable[[Proof], _T]) -> Iterator[_T]:
+        for proof in proofs.of(kind):
+            try:
+                yield parse(proof)
+            except (ValueError, TypeError, KeyError) as error:
+                said = f"there is no {error}" if isinstance(error, KeyError) else str(error)
+                what = f"the {kind} does not say what it must: {said}"
+                do = "ask whoever signed it for another one"
+                problem = Problem(f"{kind}.invalid", printable(proof.file), printable(what), do=do)
+                self.invalid.append(Finding.of(problem))
+
+
+def _waiver(proof: Proof) -> Waiver:
+    said = proof.predicate
+    waives, reason = said["waives"], said["reason"]
+    if waives not in WAIVABLE and not (isinstance(waives, str) and waives.startswith(UNSCANNED)):
+        raise ValueError(f"waives is one of {', '.join(WAIVABLE)} or {UNSCANNED}<media type>")
+    assets = _digests(said["assets"])
+    if not assets and waives in WAIVABLE:
+        raise ValueError("assets lists the digests that are waived")
+    if not isinstance(reason, str) or not reason.strip():
+        raise ValueError("reason says why")
+    return Waiver(waives, assets, times.parse(said["expires_at"]), reason, proof)
+
+
+def _covering(proof: Proof) -> Covering:
+    said = proof.predicate
+    assets, subject, kinds, expires_at = (
+        said.get(name) for name in ("assets", "subject", "kinds", "expires_at")
+    )
+    if proof.kind == "redaction" and assets is None:
+        raise ValueError("assets lists the digests of what was redacted")
+    if subject is not None and not isinstance(subject, str):
+        raise ValueError("subject is a text")
+    return Covering(
+        None if assets is None else _digests(assets),
+        subject,
+        None if kinds is None else _texts(kinds, "kinds"),
+        _texts(said.get("scope", []), "scope"),
+        None if expires_at is None else times.parse(expires_at),
+    )
+
+
+def _texts(value: object, name: str) -> frozenset[str]:
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise ValueError(f"{name} is a list of texts")
+    return frozenset(value)
+
+
+def _digests(value: object) -> frozenset[str]:
+    found = _texts(value, "assets")
+    if any(not one.startswith("sha256:") or len(one) != _DIGEST_CHARS for one in found):
+        raise ValueError("assets are digests, sha256:<hex>")
+    return found
+
+
+# --- the manifest's own ---------------------------------------------------------------------------------
+
+
+def names_of(consent: Consent) -> Iterator[str]:
+    """What an asset may call one of the manifest's consents by."""
+    digest = consent.sha256
+    for name in (consent.subject, consent.uri, digest, f"sha256:{digest}" if digest else None):
+        if name:
+            yield name
+
+
+def called(consent: Consent) -> str:
+    """What a message calls one of the manifest's consents."""
+    return printable(next(names_of(consent), "without a name"))
+
+
+def allows(scope: frozenset[str], config: Config) -> bool:
+    """Whether a consent of this scope is for the intended use."""
+    purpose = config.use.purpose
+    fits = scope & {purpose, f"ai-{purpose}", "all", "ai-all"}
+    return bool(fits) and not (config.use.commercial and "non-commercial" in scope)
+
+
+def expired(subject: str, when: datetime, weight: Severity) -> Finding:
+    """`consent.expired`."""
+    return Finding(
+        "consent.expired",
+        weight,
+        subject,
+        "the consent has expired",
+        expected="one that holds now",
+        found=f"until {times.format(when)}",
+        do="ask the publisher for a renewed consent, or for a release without this data",
+    )
+
+
+def not_shown(subject: str, consent: Consent, expected: str, found: str, weight: Severity) -> Finding:
+    """`consent.missing` of a consent that the asset names and the manifest has."""
+    return Finding(
+        "consent.missing",
+        weight,
+        subject,
+        f"the consent {called(consent)} is claimed, and not shown",
+        expected=printable(expected),
+        found=printable(found),
+        do="put the document into provenance/evidence/NAME/consents/, or attach a signed consent",
+    )
+
+
+def record(waiver: Waiver, settled: list[tuple[str, str]]) -> dict[str, Any]:
+    """What a report says of a waiver that settled these (code, subject)."""
+    return {
+        "kind": "waiver",
+        "waives": printable(waiver.waives),
+        "file": printable(waiver.proof.file),
+        "digest": waiver.proof.digest,
+        "roles": list(waiver.proof.roles),
+        "keyids": list(waiver.proof.keyids),
+        "settles": [{"code": code, "subject": subject} for code, subject in settled],
+        "reason": printable(waiver.reason, 300),
+        "expires_at": times.format(waiver.expires_at),
+    }
