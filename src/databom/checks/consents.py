@@ -1,26 +1,27 @@
-"""What consents, redaction records and waivers say, once their signatures have been verified.
+"""What consents and redaction records say once their signatures have been verified, and what waivers are good for.
 
     consent    {"assets": ["sha256:…"], "subject": "…", "scope": ["train"], "expires_at": "…"}
     redaction  {"assets": ["sha256:…"], "kinds": ["face"]}
-    waiver     {"waives": "illustration", "assets": ["sha256:…"], "reason": "…", "expires_at": "…"}
 
-Of a consent all but `scope` may be absent, of a redaction record `kinds`, of a waiver nothing. What they are good for
-is decided in `databom.checks.personal`.
+Of a consent all but `scope` may be absent, of a redaction record `kinds`. What a waiver says is in
+`databom.model.approvals`, and which of them hold in `databom.checks.approvals`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from databom.errors import Problem
 from databom.model import times
+from databom.model.approvals import UNSCANNED
 from databom.model.finding import Finding, Severity
 from databom.model.text import printable
 
 if TYPE_CHECKING:
+    from databom.model.approvals import Waiver
     from databom.model.config import Config
     from databom.model.manifest import Asset, Consent
     from databom.model.proofs import Proof, Proofs
@@ -31,34 +32,8 @@ WAIVABLE: Mapping[str, frozenset[str] | None] = {
     "public-figure": None,
     "not-personal": None,
 }
-"""What a waiver may say, and which kinds that settles; None: all."""
-UNSCANNED = "unscanned:"
-"""Before a media type: nobody needs to look into files of it."""
+"""Which kinds a waiver settles, by what it says; None: all."""
 _DIGEST_CHARS = 71
-
-
-@dataclass(frozen=True, slots=True)
-class Waiver:
-    """Somebody's word that what was found is none, or need not be looked for; about a media type without `assets`."""
-
-    waives: str
-    assets: frozenset[str]
-    expires_at: datetime
-    reason: str
-    proof: Proof
-
-    @property
-    def shown(self) -> str:
-        """It in a line."""
-        return f"waived as {printable(self.waives)} ({printable(self.proof.file)})"
-
-    def names(self, asset: Asset) -> bool:
-        """Whether it names the asset's digest."""
-        return f"sha256:{asset.sha256}" in self.assets
-
-    def holds(self, config: Config, now: datetime) -> bool:
-        """Whether it has not expired, and was signed by somebody who may."""
-        return self.expires_at > now and not set(self.proof.roles).isdisjoint(config.accept.personal_data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,41 +57,23 @@ class Covering:
         return self.expires_at is None or self.expires_at > now
 
 
-_T = TypeVar("_T", Waiver, Covering)
-
-
 class Statements:
-    """The statements kept for a pin, read; and findings about those that do not say what they must."""
+    """The consents and redaction records kept for a pin; and findings about those that do not say what they must."""
 
     def __init__(self, proofs: Proofs) -> None:
         self.invalid: list[Finding] = []
-        self.waivers = list(self._read(proofs, "waiver", _waiver))
-        self.consents = list(self._read(proofs, "consent", _covering))
-        self.redactions = list(self._read(proofs, "redaction", _covering))
+        self.consents = list(self._read(proofs, "consent"))
+        self.redactions = list(self._read(proofs, "redaction"))
 
-    def _read(self, proofs: Proofs, kind: str, parse: Callable[[Proof], _T]) -> Iterator[_T]:
+    def _read(self, proofs: Proofs, kind: str) -> Iterator[Covering]:
         for proof in proofs.of(kind):
             try:
-                yield parse(proof)
-            except (ValueError, TypeError, KeyError) as error:
-                said = f"there is no {error}" if isinstance(error, KeyError) else str(error)
-                what = f"the {kind} does not say what it must: {said}"
+                yield _covering(proof)
+            except (ValueError, TypeError) as error:
+                what = f"the {kind} does not say what it must: {error}"
                 do = "ask whoever signed it for another one"
                 problem = Problem(f"{kind}.invalid", printable(proof.file), printable(what), do=do)
                 self.invalid.append(Finding.of(problem))
-
-
-def _waiver(proof: Proof) -> Waiver:
-    said = proof.predicate
-    waives, reason = said["waives"], said["reason"]
-    if waives not in WAIVABLE and not (isinstance(waives, str) and waives.startswith(UNSCANNED)):
-        raise ValueError(f"waives is one of {', '.join(WAIVABLE)} or {UNSCANNED}<media type>")
-    assets = _digests(said["assets"])
-    if not assets and waives in WAIVABLE:
-        raise ValueError("assets lists the digests that are waived")
-    if not isinstance(reason, str) or not reason.strip():
-        raise ValueError("reason says why")
-    return Waiver(waives, assets, times.parse(said["expires_at"]), reason, proof)
 
 
 def _covering(proof: Proof) -> Covering:
@@ -199,16 +156,35 @@ def not_shown(subject: str, consent: Consent, expected: str, found: str, weight:
     )
 
 
-def record(waiver: Waiver, settled: list[tuple[str, str]]) -> dict[str, Any]:
+# --- waivers --------------------------------------------------------------------------------------------
+
+
+def settled_by(waiver: Waiver, asset: Asset, kinds: frozenset[str]) -> frozenset[str]:
+    """Which of the kinds that were found in an asset a waiver settles."""
+    if waiver.waives not in WAIVABLE or f"sha256:{asset.sha256}" not in waiver.assets:
+        return frozenset()
+    waived = WAIVABLE[waiver.waives]
+    return kinds if waived is None else kinds & waived
+
+
+def lets_be(waiver: Waiver, asset: Asset, media_type: str) -> bool:
+    """Whether, by a waiver, nobody needs to look into an asset of this media type."""
+    is_named = f"sha256:{asset.sha256}" in waiver.assets
+    if waiver.waives == f"{UNSCANNED}{media_type}":
+        return is_named or not waiver.assets
+    return waiver.waives == "not-personal" and is_named
+
+
+def record(proof: Proof, waiver: Waiver, settled: list[tuple[str, str]]) -> dict[str, Any]:
     """What a report says of a waiver that settled these (code, subject)."""
     return {
-        "kind": "waiver",
-        "waives": printable(waiver.waives),
-        "file": printable(waiver.proof.file),
-        "digest": waiver.proof.digest,
-        "roles": list(waiver.proof.roles),
-        "keyids": list(waiver.proof.keyids),
+        "kind": proof.kind,
+        "waives": waiver.waives,
+        "file": printable(proof.file),
+        "digest": proof.digest,
+        "roles": list(proof.roles),
+        "keyids": list(proof.keyids),
         "settles": [{"code": code, "subject": subject} for code, subject in settled],
         "reason": printable(waiver.reason, 300),
-        "expires_at": times.format(waiver.expires_at),
+        "expires_at": times.format(waiver.expires),
     }

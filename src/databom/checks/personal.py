@@ -19,20 +19,21 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from databom.checks.approvals import waivers
 from databom.checks.bounding import shown_bounded
 from databom.checks.consents import (
-    UNSCANNED,
-    WAIVABLE,
     Statements,
-    Waiver,
     allows,
     called,
     expired,
+    lets_be,
     names_of,
     not_shown,
     record,
+    settled_by,
 )
 from databom.checks.measuring import shown_path
+from databom.model.approvals import UNSCANNED, Waiver
 from databom.model.finding import Finding, Severity
 from databom.model.text import printable
 from databom.scanners import media, versions
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from databom.checks.scanning import Scan
     from databom.model.config import Config
     from databom.model.manifest import Asset, Manifest
-    from databom.model.proofs import Proofs
+    from databom.model.proofs import Proof, Proofs
 
 MOST_LISTED = 1_000
 """Assets of a kind that a report lists; one finding counts the rest."""
@@ -131,20 +132,21 @@ class _Judge:
         self.statements = Statements(proofs)
         self._config, self._now, self._documents = config, now, documents
         self._weight = _weight(config)
-        self._waivers = [one for one in self.statements.waivers if one.holds(config, now)]
+        self._waivers = waivers(proofs, config, now)
         self._entries = {name: consent for consent in manifest.consents for name in names_of(consent)}
         self._used: dict[str, list[tuple[str, str]]] = {}
 
     def used(self) -> tuple[dict[str, Any], ...]:
         """The waivers that settled something, as a report names them."""
         return tuple(
-            record(waiver, self._used[waiver.proof.file][:MOST_LISTED])
-            for waiver in sorted(self._waivers, key=lambda one: one.proof.file)
-            if waiver.proof.file in self._used
+            record(proof, waiver, self._used[proof.file][:MOST_LISTED])
+            for proof, waiver in sorted(self._waivers, key=lambda one: one[0].file)
+            if proof.file in self._used
         )
 
-    def _use(self, waiver: Waiver, code: str, subject: str) -> None:
-        self._used.setdefault(waiver.proof.file, []).append((code, subject))
+    def _use(self, proof: Proof, waiver: Waiver, code: str, subject: str) -> str:
+        self._used.setdefault(proof.file, []).append((code, subject))
+        return f"waived as {waiver.waives} ({printable(proof.file)})"
 
     # --- what was found -----------------------------------------------------------------------
 
@@ -153,23 +155,20 @@ class _Judge:
         if not seen.hits:
             return
         subject, found = shown_path(asset.path), f"{_counted(seen)} in sha256:{asset.sha256}"
-        left, ways = set(seen.hits), []
-        for waiver in self._waivers:
-            kinds = WAIVABLE.get(waiver.waives, frozenset()) if waiver.names(asset) else frozenset()
-            settled = left if kinds is None else left & kinds
-            if settled:
-                ways.append(waiver.shown)
-                self._use(waiver, "pii.found", subject)
-                left = left - settled
+        left, ways = frozenset(seen.hits), []
+        for proof, waiver in self._waivers:
+            if settled := settled_by(waiver, asset, left):
+                ways.append(self._use(proof, waiver, "pii.found", subject))
+                left -= settled
         for one in self.statements.redactions if asset.redacted_from is not None else ():
             settled = left & one.kinds if one.kinds is not None else left
             if settled and one.is_about(asset) and one.is_current(self._now):
                 ways.append("a signed redaction record")
-                left = left - settled
+                left -= settled
         consent = self._consent(asset, subject)
         if left and consent == _HELD:
             ways.append("a consent")
-            left = set()
+            left = frozenset()
         if not left:
             yield Finding(
                 "pii.settled", Severity.INFO, subject, f"personal data: {', '.join(ways)}", found=found
@@ -179,17 +178,13 @@ class _Judge:
             "pii.found",
             self._weight,
             subject,
-            f"personal data that nothing covers: {', '.join(sorted(left))}{self._lapsed(asset)}",
+            f"personal data that nothing covers: {', '.join(sorted(left))}",
             expected="a consent, a redaction record or a waiver",
             found=found,
             do=_HINT,
         )
         if isinstance(consent, Finding):
             yield consent
-
-    def _lapsed(self, asset: Asset) -> str:
-        lapsed = any(one.names(asset) for one in self.statements.waivers if one not in self._waivers)
-        return "; a waiver for it has expired, or its role may not waive" if lapsed else ""
 
     def _consent(self, asset: Asset, subject: str) -> Finding | str | None:
         """`_HELD`, why the consent that is claimed is none, or None where none is claimed."""
@@ -221,13 +216,15 @@ class _Judge:
         subject = shown_path(asset.path)
         left: list[Doubt] = []
         ways: list[str] = []
+        files: set[str] = set()
         for doubt in doubts:
-            waiver = None if doubt.why == FAILED else self._unscanned(asset, doubt.media_type)
-            if waiver is None:
+            by = (pair for pair in self._waivers if lets_be(pair[1], asset, doubt.media_type))
+            pair = None if doubt.why == FAILED else next(by, None)
+            if pair is None:
                 left.append(doubt)
-            elif waiver.shown not in ways:
-                ways.append(waiver.shown)
-                self._use(waiver, "pii.unanswered", subject)
+            elif pair[0].file not in files:
+                files.add(pair[0].file)
+                ways.append(self._use(*pair, "pii.unanswered", subject))
         if left:
             more = f"; and {len(left) - 1} more" if len(left) > 1 else ""
             what, do = f"{left[0].what}{more}", _advice(left[0])
@@ -237,16 +234,6 @@ class _Judge:
                 yield Finding("pii.unscanned", Severity.WARN, subject, what, do=do)
         elif ways:
             yield Finding("pii.settled", Severity.INFO, subject, f"not scanned: {', '.join(ways)}")
-
-    def _unscanned(self, asset: Asset, media_type: str) -> Waiver | None:
-        """The waiver by which nobody needs to look into an asset of this media type."""
-        for waiver in self._waivers:
-            is_type = waiver.waives == f"{UNSCANNED}{media_type}" and (
-                not waiver.assets or waiver.names(asset)
-            )
-            if is_type or (waiver.waives == "not-personal" and waiver.names(asset)):
-                return waiver
-        return None
 
 
 def _counted(seen: Seen) -> str:
