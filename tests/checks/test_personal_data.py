@@ -224,9 +224,15 @@ def test_a_project_demands_a_scanner_and_never_starts_one(
     assert answer.code == 3
     assert [one["subject"] for one in answer.findings if one["code"] == "pii.unanswered"] == ["acme"]
     assert not proof.exists()
-    monkeypatch.setenv("DATABOM_SCANNERS", "acme")
+    own = house.base / "config" / "databom" / "config.toml"
+    own.parent.mkdir(parents=True)
+    own.write_text('[scanners]\nuse = ["acme"]\n')
     assert house.json("sync", "pets").code == 0
     assert proof.exists()
+    own.chmod(0o666)
+    assert house.cli("check").code == 2
+    monkeypatch.setenv("DATABOM_SCANNERS", "acme")
+    assert house.json("check").code == 0
 
 
 def test_a_scanner_that_is_named_and_not_installed_is_unanswered(

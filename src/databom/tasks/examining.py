@@ -17,10 +17,12 @@ from databom import __version__
 from databom.errors import ConfigError, DatabomError
 from databom.hosts import dvc_state, dvc_yaml
 from databom.model import times
+from databom.model.text import printable
 from databom.scanners import registry
 from databom.storage import posix
 from databom.tasks.believing import load_trust
 from databom.tasks.keyring import token_names
+from databom.tasks.personal import chosen
 from databom.tasks.project import MAX_TRUST_BYTES, Project, read_optional
 from databom.tasks.rootfile import VARIABLE, root_in_force
 from databom.tasks.user_config import VARIABLE as CONFIG_VARIABLE
@@ -116,12 +118,11 @@ def _plugins() -> Iterator[Fact]:
             yield Fact("note", "another run hook", f"{one.name} of {package}")
     for scanner in registry.built_in():
         yield Fact("ok", "scanner", f"{scanner.name} {scanner.version}")
-    for name in registry.named():  # not loaded: doctor runs nobody's code
-        found = list(importlib.metadata.entry_points(group=registry.GROUP, name=name))
-        level, value = (
-            ("note", "installed") if found else ("warn", "not installed: nothing passes without it")
-        )
-        yield Fact(level, "scanner", f"{name}, named by {registry.VARIABLE}: {value}")
+    with contextlib.suppress(ConfigError):  # of the user's configuration, which is told below
+        for name in chosen():  # not loaded: doctor runs nobody's code
+            found = list(importlib.metadata.entry_points(group=registry.GROUP, name=name))
+            level, value = ("note", "installed") if found else ("warn", "not installed")
+            yield Fact(level, "scanner", f"{printable(name)}, which you named: {value}")
 
 
 def _filesystem() -> Iterator[Fact]:

@@ -6,6 +6,7 @@ Only what was verified is scanned: a report in which an asset is missing or anot
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -20,15 +21,25 @@ from databom.model.digest import sha256
 from databom.model.finding import Report, findings_of
 from databom.model.manifest import Manifest
 from databom.model.proofs import Proofs
-from databom.scanners.registry import named
+from databom.scanners.registry import VARIABLE, named
 from databom.storage import files
 from databom.storage.tree import LocalTree
 from databom.tasks.progress import Progress
 from databom.tasks.project import Project
+from databom.tasks.user_config import user_config
 
 DOCUMENTS = "consents"
 """The folder beside a pin's evidence where documents of consents are kept."""
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
+
+
+def chosen() -> tuple[str, ...]:
+    """The scanners beside the built-in ones, as the user named them: never as a project does.
+
+    Raises:
+        ConfigError: the user's configuration cannot be used.
+    """
+    return named() if VARIABLE in os.environ else user_config().scanners
 
 
 def scanned(
@@ -49,7 +60,7 @@ def scanned(
     tree = LocalTree(place.data_path(place.pin(name)), cache_root=dvc_state.cache_root(place.root))
     try:
         documents = _documents(place.evidence_dir(name) / DOCUMENTS)
-        seen = look(manifest, tree, named(), progress, name)
+        seen = look(manifest, tree, chosen(), progress, name)
     except StorageError as error:
         return report.plus(findings_of(error))
     judged = check_personal(seen, manifest, place.config, proofs, documents, now)

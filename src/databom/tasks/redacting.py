@@ -27,13 +27,12 @@ from databom.model import times
 from databom.model.finding import Finding, Report, Severity, Summary
 from databom.model.manifest import Asset, Manifest, read_manifest
 from databom.scanners.masking import redacted
-from databom.scanners.registry import named
 from databom.storage import files
 from databom.storage.tree import LocalTree
 from databom.tasks.believing import load_trust
 from databom.tasks.judging import Judged, judge_pin
 from databom.tasks.keyring import read_private_key
-from databom.tasks.personal import look
+from databom.tasks.personal import chosen, look
 from databom.tasks.progress import Progress, Silent
 from databom.tasks.project import Project
 from databom.tasks.publishing import MANIFEST
@@ -97,7 +96,8 @@ def redact(
         return Redacted(judged.report(name))
     tree = LocalTree(place.data_path(pin), cache_root=dvc_state.cache_root(place.root))
     told = progress or Silent()
-    seen = look(manifest, tree, named(), told, name)
+    names = chosen()
+    seen = look(manifest, tree, names, told, name)
     made = _Made(manifest, seen, tree, folder, leave_out=leave_out)
     made.write()
     if made.findings:
@@ -106,7 +106,7 @@ def redact(
     raw, envelope = sign_manifest(fields, signer, embed=False)
     assert envelope is not None
     derived = read_manifest(raw)
-    again = look(derived, LocalTree(folder), named(), told, derived.dataset_id)
+    again = look(derived, LocalTree(folder), names, told, derived.dataset_id)
     made.findings += _still_there(again)
     report = made.report(judged, name, again)
     if made.findings:

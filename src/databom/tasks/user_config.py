@@ -28,7 +28,10 @@ FILE = "config.toml"
 MAX_BYTES = 64 * 1024
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
-_TABLES: dict[str, dict[str, type]] = {"incidents": {"command": list, "webhook": str}}
+_TABLES: dict[str, dict[str, type]] = {
+    "incidents": {"command": list, "webhook": str},
+    "scanners": {"use": list},
+}
 """The keys of each table, and whether a key's value is a string or a list of strings."""
 
 
@@ -42,6 +45,8 @@ class UserConfig:
     """The program that is told of incidents, and its arguments."""
     webhook: str | None = None
     """The https address that is told of incidents. A secret: whoever knows it can post there."""
+    scanners: tuple[str, ...] = ()
+    """The scanners of personal data that are used beside the built-in ones."""
 
     @property
     def webhook_host(self) -> str:
@@ -131,7 +136,7 @@ def _parse(raw: bytes, path: Path, shown: str) -> UserConfig:
         _check_command(command, shown)
     if webhook is not None:
         _check_webhook(webhook, shown)
-    return UserConfig(path, command, webhook)
+    return UserConfig(path, command, webhook, tuple(document.get("scanners", {}).get("use", ())))
 
 
 def _check(table: str, key: str, value: Any, shown: str) -> None:
@@ -140,7 +145,7 @@ def _check(table: str, key: str, value: Any, shown: str) -> None:
         raise ConfigError(f"{shown}: unknown key '{table}.{printable(key)}'{nearest(key, known)}")
     texts = value if isinstance(value, list) else [value]
     if type(value) is not known[key] or not all(isinstance(one, str) for one in texts):
-        kind = "a string" if known[key] is str else 'a list of strings, ["prog", "argument"]'
+        kind = "a string" if known[key] is str else 'a list of strings, ["one", "two"]'
         raise ConfigError(f"{shown}: {table}.{key} must be {kind}")
 
 
