@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.house import House, databom
-from support.people import LETTER, install, picture, pinned, scanner
+from support.people import LATER, LETTER, ask, install, picture, pinned, scanner
 
 TABLE = b'name,mobile\n"Lovelace, Ada",2079460958\nBabbage,ada@example.org\n'
 RECORD = b'{"who": "Ada", "mobile": 2079460958, "mail": "ada\\u0040example.org", "n": 12345678901}'
@@ -96,6 +96,27 @@ def test_a_redacted_release_passes_where_the_original_is_refused(house: House) -
     cat = Image.open(out / "images" / "cat.jpg")
     assert not cat.getexif()
     assert cat.size == (451, 300)
+
+
+def test_whatever_restricts_the_original_restricts_what_is_made_from_it(house: House) -> None:
+    license_ = {
+        "spdx": "CC-BY-4.0",
+        "prohibits": ["search"],
+        "x-terms": "ask first",
+        "valid_until": LATER,
+    }
+    told = {"expires_at": LATER, "classification": ["confidential"], "x-embargo": True}
+    paid = {"model": "one-time", "transaction_id": "txn_1"}
+    pinned(house, {"letter.txt": LETTER}, license=license_, payment=paid, **told)
+    ask(house, commercial="false")
+    synced = house.cli("sync", "pets")
+    out = house.base / "clean"
+    answer = house.cli("redact", "pets", "-o", out, "--key", team(house))
+    assert (out / "manifest.json").exists(), synced.out + synced.err + answer.out + answer.err
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["license"] == license_
+    assert {key: manifest[key] for key in told} == told
+    assert "payment" not in manifest
 
 
 def test_what_still_fires_is_not_signed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,8 @@ from databom.tasks.receiving import ENVELOPE_SUFFIX
 from databom.trust.opening import sign_manifest
 
 MARKETPLACE = "internal"
+_OTHERS = frozenset({"asset_index", "payment", "supersedes"})
+"""Members about the original alone: how it lists its assets, who paid for it, what came before it."""
 MAX_REDACTED_BYTES = 64 * 1024 * 1024
 _CANNOT = "it holds personal data, and cannot be cleaned"
 
@@ -252,21 +254,39 @@ def _members(
         "changed": made.changed,
         "left_out": [{"path": asset.path, "sha256": asset.sha256} for asset in made.left_out],
     }
+    said = _said(manifest)
     members: dict[str, Any] = {
+        **said,
         "dataset_id": dataset_id,
         "version": version or manifest.version,
-        "sequence": manifest.sequence,
         "marketplace_id": MARKETPLACE,
-        "creator_id": manifest.creator_id,
         "issued_at": times.format(now),
-        "expires_at": times.format(manifest.expires_at) if manifest.expires_at else None,
-        "license": _plain(manifest.license),
-        "consents": [_plain(consent) for consent in manifest.consents],
         "provenance": {"derived_from": source},
-        "data-risk-reducing": [record],
-        "assets": [_listed(row) for row in made.rows],
+        "data-risk-reducing": [*said.get("data-risk-reducing", ()), record],
     }
-    return {key: value for key, value in members.items() if value not in (None, [])}
+    rows = {row["path"]: row for row in members.pop("assets", ())}
+    members["assets"] = [_listed(row, rows.get(row.asset.path)) for row in made.rows]
+    return members
+
+
+def _said(manifest: Manifest) -> dict[str, Any]:
+    """All that the manifest says and that is still true of what was made from it, in its own words.
+
+    Whatever restricts the original restricts what is derived from it, also where this version does not know the member.
+    """
+    if manifest.form == "manifest":
+        said = _without_absent(manifest.content())
+    else:
+        said = _without_absent(
+            {
+                "license": _plain(manifest.license),
+                "creator_id": manifest.creator_id,
+                "expires_at": manifest.expires_at,
+                "consents": [_plain(consent) for consent in manifest.consents],
+                "classification": list(manifest.classification),
+            }
+        )
+    return {key: value for key, value in said.items() if key not in _OTHERS}
 
 
 def _named(scanner: Mapping[str, Any]) -> dict[str, Any]:
@@ -274,9 +294,9 @@ def _named(scanner: Mapping[str, Any]) -> dict[str, Any]:
     return {key: scanner[key] for key in kept if scanner[key] is not None}
 
 
-def _listed(row: _Row) -> dict[str, Any]:
+def _listed(row: _Row, said: Mapping[str, Any] | None) -> dict[str, Any]:
     asset = row.asset
-    listed = {**_plain(asset), "sha256": row.sha256, "size": row.size}
+    listed = {**(said or _plain(asset)), "sha256": row.sha256, "size": row.size}
     if row.is_changed:
         listed["redacted_from"] = {"sha256": asset.sha256}
         listed.pop("consent", None)  # it was given for what is gone
