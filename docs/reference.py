@@ -106,7 +106,7 @@ MEANINGS = {
     "manifest.expires_at": "from then on the marketplace no longer stands by it: `release.expired`",
     "manifest.license": "the terms, as the marketplace states them",
     "manifest.payment": "what was agreed and paid, as the marketplace states it; not a receipt",
-    "manifest.consents": "consents the marketplace refers to; recorded, not judged",
+    "manifest.consents": "consents the marketplace refers to: what allows it to hold data about people",
     "manifest.provenance": "where the data comes from; recorded",
     "manifest.classification": "how sensitive it is; recorded",
     "manifest.data-risk-reducing": "what was redacted, and how; recorded",

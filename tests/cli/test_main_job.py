@@ -248,7 +248,7 @@ def test_strict_turns_warnings_into_a_no(house: House) -> None:
     assert house.json("verify", "hn-a", "--strict").blocking == {"manifest.incomplete", "attribution.missing"}
 
 
-def test_license_is_recorded_not_judged_and_says_so(house: House) -> None:
+def test_verify_judges_no_license_and_says_so(house: House) -> None:
     house.synced()
     [note] = [f for f in house.json("verify", "pets").findings if f["code"].startswith("license.")]
     assert (note["code"], note["severity"]) == ("license.not-judged", "info")

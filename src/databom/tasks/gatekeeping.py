@@ -24,8 +24,6 @@ from databom.tasks.progress import Progress
 from databom.tasks.project import Project
 from databom.tasks.spending import spent_elsewhere
 
-NOT_JUDGED = "license.not-judged"
-
 
 @dataclass(frozen=True, slots=True)
 class Gatekeeper:
