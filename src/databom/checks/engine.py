@@ -17,7 +17,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
@@ -31,6 +30,8 @@ from databom.storage.hashing import Meter
 from databom.storage.tree import LocalTree
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
+
     from databom.checks.recalling import Memory
     from databom.model.manifest import Asset
     from databom.storage.reader import Reader
@@ -270,6 +271,8 @@ def _run(work: Plan, how: _How, meter: _Meter) -> Generator[_Result, None, None]
         if len(work.small) >= FORK_BATCHES and threads > 1 and forking.may_fork():
             yield from _forked(work, how, threads, meter)
             return
+    from concurrent.futures import ThreadPoolExecutor
+
     pool = ThreadPoolExecutor(threads, thread_name_prefix="databom")
 
     def submit(batch: Batch) -> Future[Found]:

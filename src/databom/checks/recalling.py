@@ -16,7 +16,6 @@ Small work is not worth remembering: a tree that is read in a moment is read, an
 
 from __future__ import annotations
 
-import random
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
@@ -202,7 +201,9 @@ def _sample(known: list[int], size_of: Callable[[int], int]) -> list[int]:
     """
     if not known:
         return []
-    secret = random.SystemRandom()
+    from random import SystemRandom
+
+    secret = SystemRandom()
     room = SAMPLE_BYTES
     taken: list[int] = []
     for at in secret.sample(known, max(1, len(known) // SAMPLE_ONE_IN)):

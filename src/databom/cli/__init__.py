@@ -12,11 +12,9 @@ shell, `databom verify … || true` does, and shows that it does.
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import signal
 import sys
-import traceback
 from types import FrameType
 from typing import NoReturn
 
@@ -94,8 +92,6 @@ for _family in (
 def main() -> NoReturn:
     """Run the command line and exit with its code."""
     _open_what_is_closed()
-    # A large release is a million small objects that live to the end: looking for garbage among them finds none.
-    gc.set_threshold(100_000, 20, 100)
     if hasattr(signal, "SIGTERM"):
         signal.signal(signal.SIGTERM, _on_sigterm)
     code = _run()
@@ -146,6 +142,8 @@ def _run() -> int:  # noqa: PLR0911  # one return an exit code
         _explain(error)
         return error.exit_code
     except Exception:  # noqa: BLE001  # the last line of defence: an internal error is 3, never a verdict
+        import traceback
+
         tell(traceback.format_exc().rstrip())
         tell("databom: internal error; this is a bug, please report the lines above")
         return 3

@@ -9,7 +9,6 @@ users (DVC's own default on Linux is a shared folder), and every failure only co
 
 from __future__ import annotations
 
-import logging
 import os
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,6 +74,8 @@ def seed(project_root: Path, rows: Iterable[tuple[Path, str]]) -> bool:
         try:
             return _seed(project_root, rows)
         except Exception:  # DVC's internals are not ours to know; the loss is time only
+            import logging
+
             logging.getLogger(__name__).debug("DVC's state was not seeded", exc_info=True)
             return False
 
@@ -102,6 +103,8 @@ def _seed(project_root: Path, rows: Iterable[tuple[Path, str]]) -> bool:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep DVC's loggers from talking into the command's output."""
+    import logging
+
     loggers = [logging.getLogger(name) for name in ("dvc", "dvc_data", "dvc_objects")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -6,6 +6,7 @@ the document's bytes and where each part of it begins (`Encoded`), and whoever w
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,12 +29,18 @@ PART = 8_192
 """Assets that are decoded at a time."""
 FEW = 4 * PART
 """Lists up to this length are kept decoded."""
+USUAL_BYTES = 128
+"""What an asset takes in a document, about; it only decides where a long list is cut."""
 
 _TEXTS = tuple(map(attrgetter, ("media_type", "license", "creator_id", "consent")))
 _LICENSE = attrgetter("license")
 _ASSETS = msgspec.json.Decoder(tuple[Asset, ...])
 _RAWS = msgspec.json.Decoder(list[msgspec.Raw])
 _VALUES = msgspec.json.Decoder(list[Any])
+_FIRST = re.compile(rb"\[[ \t\r\n]*(?=\{)")
+_SEAM = re.compile(rb"\}[ \t\r\n]*,[ \t\r\n]*\{")
+_LAST = re.compile(rb"\}[ \t\r\n]*\][ \t\r\n]*\Z")
+_TAIL_BYTES = 1_024
 
 
 class _Object(msgspec.Struct, gc=False):
@@ -85,15 +92,18 @@ class Listing(Sequence[Asset]):
 class Encoded(Listing):
     """A list of assets as a manifest spells it, and where its parts begin."""
 
-    def __init__(self, text: msgspec.Raw, starts: array[int], count: int, *, is_verbatim: bool) -> None:
+    def __init__(self, text: msgspec.Raw, starts: array[int], *, is_verbatim: bool) -> None:
         self._view = memoryview(text)
         self._starts = starts
-        self._count = count
+        self.length = 0
+        """How many they are; known once they have been read."""
         self.is_verbatim = is_verbatim
         """Whether the manifest spells it so; False where it was spelled anew, to leave out what is null."""
+        self.is_in_order = False
+        """Whether they are known to be listed in the order of their paths."""
 
     def __len__(self) -> int:
-        return self._count
+        return self.length
 
     def parts(self) -> Iterator[tuple[Asset, ...]]:
         """As `Listing.parts`."""
@@ -106,10 +116,9 @@ class Encoded(Listing):
 
     def in_order(self) -> Iterator[tuple[str, str]]:
         """As `Listing.in_order`. A list that is not in order is sorted in memory, by its paths."""
-        names = [asset.path for asset in self]
-        if all(map(lt, names, islice(names, 1, None))):
-            del names
+        if self.is_in_order:
             return ((asset.path, asset.sha256) for asset in self)
+        names = [asset.path for asset in self]
         order = sorted(range(len(names)), key=names.__getitem__)
         digests = "".join([asset.sha256 for asset in self])
         return ((names[at], digests[64 * at : 64 * at + 64]) for at in order)
@@ -137,6 +146,8 @@ class Listed(NamedTuple):
     """None where a size is not declared."""
     licenses: Mapping[str, Own] = {}
     """The licenses that assets state for themselves."""
+    members: int = 0
+    """How many members the assets' objects have together, as far as they were understood. An empty list is none."""
 
 
 def note_licenses(known: dict[str, Own], assets: Sequence[Asset]) -> None:
@@ -164,30 +175,49 @@ def read_listed(text: msgspec.Raw, *, is_verbatim: bool) -> Listed:
         Refused: another rule does not hold.
         msgspec.MsgspecError: they are no assets.
     """
-    assets: Sequence[Asset] = _assets_of(text, is_verbatim)
-    if not assets:
-        raise Refused("assets")
+    if len(memoryview(text)) > FEW * 2 * USUAL_BYTES:
+        try:
+            return _checked(text, Encoded(text, _likely_starts(text), is_verbatim=is_verbatim))
+        except msgspec.MsgspecError:
+            pass  # it was cut within an asset, or they are no assets
+    elif len(few := _ASSETS.decode(text)) <= FEW:
+        return _checked(text, few)
+    _check_count(len(_OBJECTS.decode(text)))
+    return _checked(text, Encoded(text, _starts(bytes(text), _RAWS.decode(text)), is_verbatim=is_verbatim))
+
+
+def _checked(text: msgspec.Raw, assets: Sequence[Asset]) -> Listed:
     names: list[str] = []
-    total = sized = 0
+    total = sized = stated = 0
     licenses: dict[str, Own] = {}
     lines: digest.TreeDigest | None = digest.TreeDigest()
     for part in parts_of(assets):
-        check_texts(part)
+        stated += check_texts(part)
         note_licenses(licenses, part)
         fresh = [asset.path for asset in part]
         if lines is not None and all(map(lt, [*names[-1:], *fresh], islice(fresh, not names, None))):
-            lines.add((asset.path, asset.sha256) for asset in part)  # in order so far: no second walk
+            lines.add([(asset.path, asset.sha256) for asset in part])  # in order so far: no second walk
         else:
             lines = None
         names += fresh
+        if len(names) > MAX_ASSETS:
+            _check_count(len(_OBJECTS.decode(text)))
         sizes = [asset.size for asset in part if asset.size is not None]
         total, sized = total + sum(sizes), sized + len(sizes)
-    if len(names) != len(assets) or paths.check_paths(names):
+    if not names or paths.check_paths(names):
         raise Refused("paths")
+    count = len(names)
     del names
     check_total(total)
+    if isinstance(assets, Encoded):
+        assets.length, assets.is_in_order = count, lines is not None
     tree = lines.digest() if lines is not None else digest.tree_digest(in_order(assets), is_sorted=True)
-    return Listed(assets, tree, total if sized == len(assets) else None, licenses)
+    return Listed(assets, tree, total if sized == count else None, licenses, stated + sized)
+
+
+def _check_count(count: int) -> None:
+    if count > MAX_ASSETS:
+        raise limit("the manifest lists too many assets", f"at most {MAX_ASSETS:,}", f"{count:,}")
 
 
 def parts_of(assets: Sequence[Asset]) -> Iterator[Sequence[Asset]]:
@@ -216,8 +246,8 @@ def check_total(total: int) -> None:
         )
 
 
-def check_texts(assets: Sequence[Asset]) -> None:
-    """The rules for digests and texts that types leave out, in bulk.
+def check_texts(assets: Sequence[Asset]) -> int:
+    """The rules for digests and texts that types leave out, in bulk; answers how many members but sizes are there.
 
     Raises:
         Refused: one does not hold.
@@ -226,11 +256,18 @@ def check_texts(assets: Sequence[Asset]) -> None:
     # bytes.fromhex would take upper case and spaces, `$` in a pattern a trailing line feed.
     if set(map(len, hexes)) != {64} or "".join(hexes).encode().translate(None, b"0123456789abcdef"):
         raise Refused("sha256")
-    texts: set[str | None] = set().union(*[asset.flags for asset in assets if asset.flags])
+    flags = [asset.flags for asset in assets if asset.flags]
+    redacted = sum([asset.redacted_from is not None for asset in assets])
+    stated = 2 * len(assets) + len(flags) + 2 * redacted
+    texts: set[str | None] = set().union(*flags)
     for get in _TEXTS:
-        texts.update(map(get, assets))
+        values = list(map(get, assets))
+        if (absent := values.count(None)) != len(values):
+            texts.update(values)
+            stated += len(values) - absent
     if UNSEEN.search("".join(filter(None, texts))):
         raise Refused("a control or invisible character")
+    return stated
 
 
 def is_good_asset(value: Any) -> bool:
@@ -260,25 +297,33 @@ def decode(text: bytes) -> tuple[Asset, ...]:
     return assets
 
 
-def _assets_of(text: msgspec.Raw, is_verbatim: bool) -> Sequence[Asset]:
-    count = len(_OBJECTS.decode(text))
-    if count > MAX_ASSETS:
-        raise limit("the manifest lists too many assets", f"at most {MAX_ASSETS:,}", f"{count:,}")
-    if count <= FEW:
-        few: tuple[Asset, ...] = _ASSETS.decode(text)
-        return few
-    return Encoded(text, _starts(bytes(text), _RAWS.decode(text)), count, is_verbatim=is_verbatim)
+def _likely_starts(text: msgspec.Raw) -> array[int]:
+    """As `_starts`, without parsing: wherever an object ends and one begins there may be the next asset.
+
+    Whether it was, parsing the parts tells: lists that are JSON each are one list when commas join them.
+
+    Raises:
+        msgspec.DecodeError: it is surely no list of objects, or only parsing can tell.
+    """
+    view = memoryview(text)
+    first, last = _FIRST.match(view), _LAST.search(view, max(0, len(view) - _TAIL_BYTES))
+    if first is None or last is None:
+        raise msgspec.DecodeError("no list of objects")
+    starts = array("q", [first.end()])
+    while seam := _SEAM.search(view, starts[-1] + PART * USUAL_BYTES):
+        starts.append(seam.end() - 1)
+    starts.append(last.start() + 1)
+    return starts
 
 
 def _starts(text: bytes, raws: Sequence[msgspec.Raw]) -> array[int]:
     """Where each part begins, and where the last one ends. Between two assets there is only space and a comma."""
     starts = array("q")
-    at = text.index(b"[") + 1
-    for number, raw in enumerate(raws):
-        at = text.index(b"{", at)
-        if number % PART == 0:
-            starts.append(at)
-        at += len(raw)
+    find, at = text.index, text.index(b"[") + 1
+    for first in range(0, len(raws), PART):
+        starts.append(find(b"{", at))
+        for size in map(len, raws[first : first + PART]):
+            at = find(b"{", at) + size
     starts.append(at)
     return starts
 

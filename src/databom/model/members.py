@@ -15,6 +15,7 @@ import msgspec
 
 from databom.model.claims import Asset, Head
 from databom.model.doubts import pointer
+from databom.model.strictjson import MAX_INT
 
 MAX_UNKNOWN = 100
 """Unknown members that are listed; more are kept all the same."""
@@ -35,12 +36,44 @@ def look(raw: bytes, shapes: Shapes | None, *, asset_count: int) -> tuple[str, .
     the same bytes.
     """
     parts = _OBJECT.decode(raw)
-    head = {name: None if name == "assets" else _ANY.decode(part) for name, part in parts.items()}
-    walk = _Walk()
-    walk.of_struct({name: value for name, value in head.items() if name != "assets"}, Head, ())
+    head = _head(parts)
+    walk = _of_head(head)
     if asset_count and (shapes is None or not _are_plain(shapes, head, asset_count)):
         walk.of_assets(parts["assets"], ("assets",))
     return tuple(map(pointer, walk.unknown))
+
+
+def look_at_head(raw: bytes, *, count: int) -> tuple[str, ...] | None:
+    """As `look`, of a manifest whose objects outside its list of assets should have `count` members together.
+
+    None when they have another number, for then a name was repeated; or when only `strictjson` and `croissant` can
+    tell: there is a number that is no small integer, or a JSON-LD context.
+    """
+    head = _head(_OBJECT.decode(raw))
+    waiting: list[Any] = [head]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            if "@context" in item:
+                return None
+            count -= len(item)
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item
+        elif isinstance(item, float) or (isinstance(item, int) and not -MAX_INT <= item <= MAX_INT):
+            return None
+    return None if count else tuple(map(pointer, _of_head(head).unknown))
+
+
+def _head(parts: dict[str, msgspec.Raw]) -> dict[str, Any]:
+    """A manifest's members as values, but for `assets`, which is None."""
+    return {name: None if name == "assets" else _ANY.decode(part) for name, part in parts.items()}
+
+
+def _of_head(head: dict[str, Any]) -> _Walk:
+    walk = _Walk()
+    walk.of_struct({name: value for name, value in head.items() if name != "assets"}, Head, ())
+    return walk
 
 
 def look_at_assets(text: bytes, shapes: Shapes | None, *, asset_count: int) -> tuple[str, ...]:

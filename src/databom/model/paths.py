@@ -201,9 +201,8 @@ def _are_surely_good(paths: Sequence[str]) -> bool:
     hashes are 8 MB where the keys would be 100. An accidental match costs a second look, never a wrong
     answer.
     """
-    hashes = array("q")
+    hashes: array[int] | None = None
     directories: set[str] = set()
-    are_folded = True
     for start in range(0, len(paths), _CHUNK):
         chunk = paths[start : start + _CHUNK]
         # Every name between slashes, every path on its line. No character composes with '/' or with a line
@@ -216,11 +215,13 @@ def _are_surely_good(paths: Sequence[str]) -> bool:
             return False
         keys = chunk
         if folded != text:
-            are_folded = False
             keys = folded[1:-1].split("/\n/")
-        hashes.extend(map(hash, keys))
-        directories.update([key.rpartition("/")[0] for key in keys])
-    if are_folded:
+            if hashes is None:  # so far every path was its own key
+                hashes = array("q", map(hash, islice(paths, start)))
+        if hashes is not None:
+            hashes.extend(map(hash, keys))
+        directories |= {key.rpartition("/")[0] for key in keys}
+    if hashes is None:
         return _are_apart(paths, directories, lambda key: key)
     return _are_apart(hashes, directories, hash)
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from databom.errors import InputError, Problem
-from databom.model import members, parquet, paths, strictjson, wording
+from databom.model import members, parquet, paths, strictjson
 from databom.model.assets import MAX_STRING_CHARS, Refused, check_texts, decode, is_good_asset
 from databom.model.claims import MAX_SHARD_ASSETS, MAX_SHARD_BYTES, MAX_SHARDS
 from databom.model.text import printable
@@ -178,6 +178,8 @@ def _bad_line(lines: list[bytes], where: str, error: Exception) -> InputError:
 
 
 def _refusal(text: bytes, where: str, reason: Exception) -> InputError:
+    from databom.model import wording
+
     value = strictjson.loads(text, limit=MAX_SHARD_BYTES + 2, max_string=MAX_STRING_CHARS, floats=False)
     found = islice(wording.explain_assets(value, is_good_asset), wording.MAX_PROBLEMS)
     problems = [problem._replace(subject=_at_line(problem.subject or "", where)) for problem in found]

@@ -42,7 +42,7 @@ ECHO_CHARS = 80
 _MAX_SHAPES = 1_000
 _SPACE = " \t\r\n"
 _BRACKETS = bytes.maketrans(b"{}", b"[]")
-_NOT_OUTLINE = bytes(set(range(256)) - set(b'{}[]"'))
+_NOT_OUTLINE = bytes(set(range(256)) - set(b'{}[]:"'))
 _WINDOW = 1 << 20
 # A high surrogate without a low one after it, or a low one without a high one before it.
 _LONE = re.compile(
@@ -140,6 +140,26 @@ def shapes(
     return None if others else counts
 
 
+def count_members(
+    raw: bytes,
+    *,
+    prefix: str = "manifest",
+    limit: int = MAX_DOCUMENT_BYTES,
+    max_string: int = MAX_STRING_CHARS,
+) -> int | None:
+    """How many members the objects of a document have together, repeated ones included, without parsing it.
+
+    Whoever then decodes just as many has lost none: no name was repeated. That is `check`, but for numbers, at a third
+    of its cost. It counts colons, so of what is no JSON it says nothing. None when it takes a closer look.
+
+    Raises:
+        InputError: as `loads`, for what bytes alone can tell.
+    """
+    reader = _Reader(prefix, limit, max_string, floats=False)
+    colons = reader.guard(raw, reader.decode(raw))
+    return None if _has_lone_surrogate(raw) or reader.may_hold_long_string(raw) else colons
+
+
 def _keep(pairs: Pairs) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
@@ -178,9 +198,9 @@ class _Reader:
         self.noun = _NOUNS.get(prefix, "a JSON document")
 
     def read(self, raw: bytes, hook: Callable[[Pairs], Any]) -> Any:
-        text = self._decode(raw)
+        text = self.decode(raw)
         self._guard_form(text)
-        self._guard_counts(raw, text)
+        self.guard(raw, text)
         decoder = json.JSONDecoder(
             object_pairs_hook=hook,
             parse_int=_integer,
@@ -188,7 +208,7 @@ class _Reader:
             parse_constant=_refuse,
         )
         try:
-            if not _has_lone_surrogate(raw) and not (self._may_hold_long_string(raw) and self._doubts(text)):
+            if not _has_lone_surrogate(raw) and not (self.may_hold_long_string(raw) and self._doubts(text)):
                 return decoder.decode(text)
         except _Suspect:
             pass
@@ -200,7 +220,8 @@ class _Reader:
 
     # --- what bytes and text alone can tell ------------------------------------------------------
 
-    def _decode(self, raw: bytes) -> str:
+    def decode(self, raw: bytes) -> str:
+        """The bytes as text, when they are UTF-8 and not too many."""
         if len(raw) > self.limit:
             raise self._limit(
                 "the document is too large",
@@ -234,12 +255,13 @@ class _Reader:
                 do="open the location in a browser: it may ask for a login, or the address may be wrong",
             )
 
-    def _guard_counts(self, raw: bytes, text: str) -> None:
+    def guard(self, raw: bytes, text: str) -> int:
+        """Refuse what is too much or too deep; answers the number of colons outside strings."""
         if raw.count(b",") > MAX_COMMAS:
             raise self._limit("the document holds too many values", expected=f"at most {MAX_COMMAS:,}")
-        if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
-            return
         outline = _outline(raw)
+        colons = outline.count(b":")
+        outline = outline.replace(b":", b"")
         if (count := outline.count(b"[")) > MAX_CONTAINERS:
             raise self._limit(
                 "the document holds too many arrays and objects",
@@ -257,8 +279,10 @@ class _Reader:
                 subject=doubts.pointer_of_depth(text, MAX_DEPTH),
                 expected=f"at most {MAX_DEPTH} levels",
             )
+        return colons
 
-    def _may_hold_long_string(self, raw: bytes) -> bool:
+    def may_hold_long_string(self, raw: bytes) -> bool:
+        """Whether a string may be longer than it is allowed to be; False is certain."""
         # A string longer than max_string would cover a whole window of half that size without a quote;
         # whitespace could too, hence "may". Escaped quotes are first made one byte that is no quote.
         if len(raw) <= self.max_string:
@@ -321,12 +345,12 @@ def _has_lone_surrogate(raw: bytes) -> bool:
 
 
 def _outline(raw: bytes) -> bytes:
-    """Only the brackets outside strings, curly ones made square: what depth and counts are read from."""
+    """Only the brackets and colons outside strings, curly ones made square: what depth and counts are read from."""
     if b"\\" in raw:
         raw = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
     outline = raw.translate(_BRACKETS, _NOT_OUTLINE)
-    # Two quotes side by side are an empty string, or the seam of two strings: without them every bracket is
-    # still on its side of a quote, and strings without brackets are gone.
+    # Two quotes side by side are an empty string, or the seam of two strings: without them what is left is
+    # still on its side of a quote, and strings without brackets and colons are gone.
     outline = outline.replace(b'""', b"")
     if b'"' not in outline:
         return outline

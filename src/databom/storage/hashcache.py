@@ -23,7 +23,6 @@ from __future__ import annotations
 import contextlib
 import hmac
 import os
-import secrets
 import stat
 import struct
 from collections.abc import Iterable, Iterator, Mapping
@@ -137,7 +136,7 @@ class HashCache:
         if secret is None:
             return False
         path = self._file(secret)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+        temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
         try:
             descriptor = os.open(
                 temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
@@ -215,7 +214,7 @@ def _read_key(folder: Path) -> bytes | None:
 def _make_key(folder: Path) -> bytes | None:
     """A new key, unless another process was quicker: then its."""
     with contextlib.suppress(DatabomError):
-        files.write_new(folder / "key", secrets.token_bytes(KEY_BYTES), mode=0o600)
+        files.write_new(folder / "key", os.urandom(KEY_BYTES), mode=0o600)
     return _read_key(folder)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import heapq
 import os
-import tempfile
 from itertools import islice
 from typing import TYPE_CHECKING, Self
 
@@ -28,10 +27,13 @@ class Spill:
     """Runs of lines, each run sorted by its bytes; no line holds a line feed. Closes like a file."""
 
     def __init__(self) -> None:
+        import tempfile
+
         try:
             self._file = tempfile.TemporaryFile(prefix="databom-")  # noqa: SIM115  # closed by `close`
         except OSError as error:
             raise storage_error(error, tempfile.gettempdir(), "write a temporary file in") from error
+        self._folder = tempfile.gettempdir()
         self._runs: list[tuple[int, int]] = []
 
     def __enter__(self) -> Self:
@@ -54,7 +56,7 @@ class Spill:
             self._file.flush()
             self._runs.append((begin, self._file.tell()))
         except OSError as error:
-            raise storage_error(error, tempfile.gettempdir(), "write a temporary file in") from error
+            raise storage_error(error, self._folder, "write a temporary file in") from error
 
     def merged(self) -> Iterator[bytes]:
         """The lines of all runs, sorted by their bytes.
@@ -72,7 +74,7 @@ class Spill:
             try:
                 data = os.pread(self._file.fileno(), min(block, end - at), at)
             except OSError as error:
-                raise storage_error(error, tempfile.gettempdir(), "read a temporary file in") from error
+                raise storage_error(error, self._folder, "read a temporary file in") from error
             at += len(data)
             lines = (rest + data).split(b"\n")
             rest = lines.pop()

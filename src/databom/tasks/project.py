@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,8 +15,6 @@ from databom.model.lock import MAX_LOCK_BYTES, Lock, Pin, format_lock, parse_loc
 from databom.model.text import printable
 from databom.storage import files
 from databom.storage.location import Location, parse_location
-
-_logger = logging.getLogger(__name__)
 
 LOCK_FILE = "databom.lock"
 MAX_TRUST_BYTES = 4 * 1024 * 1024
@@ -234,9 +231,14 @@ def exclusive_project(root: Path) -> Iterator[None]:
     """
     _is_project(root)
     files.make_private_dir(root / ".databom")
-    told = "waiting for another databom in this project: %s"
-    with files.exclusive(root / ".databom" / "project.lock", waiting=lambda who: _logger.warning(told, who)):
+    with files.exclusive(root / ".databom" / "project.lock", waiting=_waiting):
         yield
+
+
+def _waiting(who: str) -> None:
+    import logging
+
+    logging.getLogger(__name__).warning("waiting for another databom in this project: %s", who)
 
 
 def typed(text: str) -> str:

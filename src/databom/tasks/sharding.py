@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import tempfile
-import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -159,6 +156,10 @@ def _bounded(folder: Path, path: str, shard: Shard) -> bytes:
 
 
 def _temporary(owner: Shards) -> Path:
+    import shutil
+    import tempfile
+    import weakref
+
     try:
         folder = Path(tempfile.mkdtemp(prefix="databom-shards-"))
     except OSError as error:

@@ -13,7 +13,6 @@ from databom.checks.integrity import (
     measure_all,
 )
 from databom.checks.measuring import shown_path
-from databom.checks.statement import check_statement
 from databom.checks.streaming import check_all, check_all_listed
 from databom.errors import ConfigError, InputError, StorageError
 from databom.hosts import dvc_state
@@ -27,7 +26,6 @@ from databom.storage.reader import Reader, open_reader
 from databom.storage.tree import LocalTree
 from databom.tasks import mirrors
 from databom.tasks.believing import Believed, load_trust
-from databom.tasks.gatekeeping import Gatekeeper
 from databom.tasks.judging import Judged, judge, judge_pin, remember
 from databom.tasks.own_files import beside, own_documents, own_in_folder, own_shards
 from databom.tasks.progress import Progress, Silent
@@ -194,6 +192,8 @@ def _verify_pin(place: Project, name: str, believed: Believed, options: _Options
     try:
         judged = judge_pin(place, name, believed, now=options.now)
         if options.gated:
+            from databom.tasks.gatekeeping import Gatekeeper
+
             keeper = Gatekeeper.of(place, name, judged, believed, options.now)
             judged = keeper.documents(judged)
     except (InputError, StorageError) as error:
@@ -328,6 +328,7 @@ def _verify_mirror(judged: Judged, name: str | None, mirror: Location, options: 
 
 def _ask(judged: Judged, name: str | None, reader: Reader, options: _Options) -> Report:
     """What the bucket says it holds, without reading it."""
+    from databom.checks.statement import check_statement
     from databom.storage.s3 import S3Reader
 
     manifest = judged.manifest

@@ -1,0 +1,137 @@
+"""The quick way to read a manifest: what it reads, the close way reads alike, and it reads most."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from databom.errors import InputError
+from databom.model import assets as listing
+from databom.model import manifest as reading
+from databom.model import strictjson
+from support.manifests import CAT, EXAMPLE, FULL, dump
+
+PLAIN = {
+    **EXAMPLE,
+    "assets": [{"path": f"a:b/{n}".replace(":", "-"), "sha256": CAT, "size": n} for n in range(40)],
+}
+BASES = [EXAMPLE, FULL, PLAIN, {**PLAIN, "unknown": {"x": [{"y": "a:b"}, {}, True, -0, None]}}]
+FRAGMENTS = [
+    *(
+        '"size":1,',
+        '"size":1.0',
+        '"size":1e3',
+        "null",
+        "{}",
+        "[]",
+        '""',
+        '"\\u0073ize":4,',
+        ":",
+        ",",
+        "}",
+        "{",
+    ),
+    *(
+        '"@context":1,',
+        '"x":[{"a":1},{"a":2}],',
+        '"x":1.5,',
+        '"x":9007199254740992,',
+        "\\",
+        '"',
+        "-0",
+        "},{",
+        "]",
+    ),
+    *('"x":"\\ud800",', '"x":"\\\\",', '"x":"{[:]}",', " ", "\n", "1", "\u202e", '"x":NaN,', '"flags":[],'),
+]
+
+
+def held_together(raw: bytes) -> bool:
+    """Whether the quick way reads it; then the close way must read the same."""
+    plain = reading._read_plain(raw)
+    if plain is not None:
+        close = reading._read_closely(raw)
+        assert replace(plain, assets=()) == replace(close, assets=())
+        assert list(plain.assets) == list(close.assets)
+        assert list(listing.in_order(plain.assets)) == list(listing.in_order(close.assets))
+    return plain is not None
+
+
+@pytest.mark.parametrize("base", BASES, ids=range(len(BASES)))
+@pytest.mark.parametrize(
+    "spelling", [{"indent": 2}, {"separators": (",", ":")}, {"ensure_ascii": False}], ids=str
+)
+def test_ordinary_manifests_are_plain(base: dict[str, Any], spelling: dict[str, Any]) -> None:
+    assert held_together(json.dumps(base, **spelling).encode())
+
+
+@pytest.mark.parametrize(
+    "member",
+    [{"new": 1}, {"license": None}, {"flags": []}, {"redacted_from": {"sha256": CAT, "new": 1}}],
+    ids=str,
+)
+def test_what_counting_cannot_prove_is_read_closely(member: dict[str, Any]) -> None:
+    document = copy.deepcopy(PLAIN)
+    document["assets"][7].update(member)
+    assert not held_together(dump(document))
+    assert reading.read_manifest(dump(document)).dataset_id == EXAMPLE["dataset_id"]
+
+
+@settings(max_examples=1_000)
+@given(
+    st.sampled_from(BASES),
+    st.lists(st.tuples(st.integers(0, 6_000), st.integers(0, 12), st.sampled_from(FRAGMENTS)), max_size=3),
+    st.booleans(),
+)
+def test_whatever_is_read_quickly_is_read_alike(
+    base: dict[str, Any], changes: list[tuple[int, int, str]], long: bool
+) -> None:
+    raw = dump(base)
+    for far, width, fragment in changes:
+        place = far % len(raw)
+        raw = raw[:place] + fragment.encode("utf-8", "surrogatepass") + raw[place + width :]
+    few, part = listing.FEW, listing.PART
+    if long:
+        listing.FEW = listing.PART = 2
+    try:
+        held_together(raw)
+    except InputError as error:
+        pytest.fail(f"the close way refuses what the quick way reads: {error}")
+    finally:
+        listing.FEW, listing.PART = few, part
+
+
+def test_flipped_bits_are_read_alike() -> None:
+    raw = dump({**PLAIN, "assets": PLAIN["assets"][:3]})
+    read = 0
+    for place in range(len(raw)):
+        for bit in range(8):
+            read += held_together(raw[:place] + bytes([raw[place] ^ (1 << bit)]) + raw[place + 1 :])
+    assert read > 0
+
+
+@pytest.mark.parametrize(
+    ("raw", "count"),
+    [
+        (b"{}", 0),
+        (b'{"a":1}', 1),
+        (b'{"a":{"a":[{"b":1},{"b":"x:y"}]}, "a" : 2}', 5),
+        (rb'{"\":":1,"a\\":":","\\\\":"\""}', 3),
+        (b'["a:","b:",":"]', 0),
+        (rb'{"a":"\ud800"}', None),
+    ],
+)
+def test_members_are_counted_with_those_that_repeat(raw: bytes, count: int | None) -> None:
+    assert strictjson.count_members(raw) == count
+
+
+def test_a_long_string_takes_a_closer_look() -> None:
+    raw = b'{"a":"%b"}' % (b"x" * 100)
+    assert strictjson.count_members(raw, max_string=200) == 1
+    assert strictjson.count_members(raw, max_string=50) is None
