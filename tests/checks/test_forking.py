@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(
 
 HEAD = """
 import json, os, signal, sys, time
-from databom.checks.forking import Copies, may_fork
+from databom.checks.forking import Aside, Copies, may_fork
 me, seen = os.getpid(), []
 assert may_fork()
 def share(tasks, work, copies=2):
@@ -143,6 +143,81 @@ share(20, work)
 print(json.dumps(sum(seen)))
 """
     assert run(code) == 20 * 10 * (10 << 20)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        "os.pipe2 = refused",
+        "os.fork = refused",
+        "os.read = refused",
+    ],
+)
+def test_the_system_helps_with_nothing(trouble: str) -> None:
+    code = f"""
+def refused(*_): raise OSError(5, "Input/output error")
+{trouble}
+shared = share(10, lambda n, _: [n])
+with Aside(lambda: 7, int) as aside:
+    print(json.dumps([shared, aside.answer()]))
+"""
+    assert run(code) == [[[n, [n]] for n in range(10)], 7]
+
+
+def test_an_answer_that_a_copy_looks_for_meanwhile() -> None:
+    code = """
+before = open_files()
+go = os.pipe()
+def work():
+    os.read(go[0], 1)
+    return [os.getpid() == me, "x" * 1_000_000]
+with Aside(work, tuple[bool, str]) as aside:
+    os.write(go[1], b"x")
+    mine, text = aside.answer()
+os.close(go[0]), os.close(go[1])
+try:
+    os.waitpid(-1, os.WNOHANG)
+except ChildProcessError:
+    print(json.dumps([mine, len(text), open_files() - before]))
+"""
+    assert run(code) == [False, 1_000_000, 0]
+
+
+@pytest.mark.parametrize(
+    "trouble", ["os.kill(os.getpid(), signal.SIGKILL)", "os._exit(0)", "raise ValueError"]
+)
+def test_an_answer_that_a_copy_did_not_give(trouble: str) -> None:
+    code = f"""
+def work():
+    if os.getpid() != me:
+        {trouble}
+    return 7
+with Aside(work, int) as aside:
+    print(json.dumps(aside.answer()))
+"""
+    assert run(code) == 7
+
+
+def test_an_answer_nobody_waits_for() -> None:
+    code = """
+try:
+    with Aside(lambda: time.sleep(60), int):
+        raise ValueError("never mind")
+except ValueError as error:
+    try:
+        os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        print(json.dumps(str(error)))
+"""
+    assert run(code) == "never mind"
+
+
+def test_an_answer_without_a_copy_is_found_at_once() -> None:
+    code = """
+with Aside(lambda: seen.append(1) or len(seen), int, copied=False) as aside:
+    print(json.dumps([len(seen), aside.answer(), aside.answer()]))
+"""
+    assert run(code) == [1, 1, 1]
 
 
 def test_a_process_with_threads_does_not_fork() -> None:

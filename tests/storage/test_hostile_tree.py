@@ -197,24 +197,24 @@ def test_d12_reading_while_a_parent_is_swapped(root: Path, swapping: Callable[[]
 
 def test_d12_a_directory_moved_out_while_it_is_opened(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """openat2's last look finds the directory outside and says EXDEV; by the next look it may be back."""
-    plant(root, {"spot/victim": b"harmless"})
+    plant(root, {"way/spot/victim": b"harmless"})
     if not posix.has_openat2():
         pytest.skip("this kernel or sandbox has no openat2")
     real = posix.openat2
     moved = [True]
 
     def openat2(directory: int, path: str, flags: int) -> int:
-        if path == "spot" and moved and moved.pop():
+        if path == "way/spot" and moved and moved.pop():
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
         return real(directory, path, flags)
 
     monkeypatch.setattr(posix, "openat2", openat2)
     tree = LocalTree(root, kernel=True)
-    assert dict(tree.walk())["spot"] is Kind.SYMLINK
+    assert dict(tree.walk())["way/spot"] is Kind.SYMLINK
     moved.append(True)
     with pytest.raises(UnsafeFileError, match="replaces a directory"):
-        tree.open("spot/victim")
-    with tree.open("spot/victim") as stream:
+        tree.open("way/spot/victim")
+    with tree.open("way/spot/victim") as stream:
         assert stream.read(100) == b"harmless"
 
 

@@ -5,9 +5,10 @@
 3. `measure_all` and `survey` keep at most `WINDOW` batches in flight. `survey` answers in counts and doubts, so a
    million assets that are right cost nothing to tell about.
 
-Without an executor, many small local files are shared with forked copies of this process where it may fork
-(`databom.checks.forking`): threads that take turns make those slower, not faster. Otherwise large files are hashed by
-threads (the interpreter's lock is free meanwhile) while the calling thread works through the small ones alone.
+Without an executor, local files are shared with forked copies of this process where that pays and it may fork
+(`databom.checks.forking`): threads take turns, which makes small files slower than one thread is. Where it may not,
+large files are hashed by threads (the interpreter's lock is free meanwhile) while the calling thread works through the
+small ones alone.
 
 Every byte is read, but for what a `Memory` knows (`databom.checks.recalling`).
 """
@@ -48,8 +49,9 @@ GIVE_UP_AFTER = 64
 """Assets in a row without a usable answer after which the rest is not tried: each would cost a deadline."""
 NOT_TRIED = f"not tried, because {GIVE_UP_AFTER} assets in a row had no usable answer"
 
-FORK_BATCHES = 4
-"""From so many batches of small files on, copies of this process share the work."""
+SHARED_BATCHES = 4
+SHARED_BYTES = 8 * 1024 * 1024
+"""So many batches of small files, or bytes, are work that others share; less is done before they have begun."""
 
 _TICK_SECONDS = 0.2
 
@@ -57,10 +59,11 @@ Progress = Callable[[int, int], None]
 
 
 class Plan(NamedTuple):
-    """`single`: batches of one asset, longest first; `small`: batches of many, in path order."""
+    """`single`: batches of one asset, longest first; `small`: batches of many, in path order; `size`: bytes, about."""
 
     single: list[Batch]
     small: list[Batch]
+    size: int = 0
 
 
 def plan(assets: Iterable[Asset], reader: Reader) -> Plan:
@@ -70,10 +73,12 @@ def plan(assets: Iterable[Asset], reader: Reader) -> Plan:
     single: list[tuple[int, str, int | None, str]] = []
     small: list[tuple[str, int | None, str]] = []
     hints: dict[str, int] = {}
+    total = 0
     for asset in assets:
         weight = asset.size
         if weight is None:
             weight = hints[asset.path] = reader.size_hint(asset.path)
+        total += weight
         if weight <= SMALL_BYTES:
             small.append((asset.path, asset.size, asset.sha256))
         else:
@@ -88,7 +93,7 @@ def plan(assets: Iterable[Asset], reader: Reader) -> Plan:
             start, room = at, BATCH_BYTES - (hints[path] if size is None else size)
     if small:
         batches.append(small[start:])
-    return Plan([[(path, size, sha256)] for _, path, size, sha256 in sorted(single)], batches)
+    return Plan([[(path, size, sha256)] for _, path, size, sha256 in sorted(single)], batches, total)
 
 
 def _remote_batches(assets: Iterable[Asset], parallel: int | None) -> list[Batch]:
@@ -248,6 +253,11 @@ class _Meter:
         with self._lock:
             self.bytes += count
 
+    def here(self, count: int) -> None:
+        """As calling it, from the thread that waits for the answers: it hears of them at once."""
+        self(count)
+        self.tell(0)
+
     def tell(self, done: int) -> None:
         self.assets += done
         if self._progress is not None:
@@ -268,8 +278,14 @@ def _run(work: Plan, how: _How, meter: _Meter) -> Generator[_Result, None, None]
     threads = int(getattr(how.reader, "parallel", REMOTE_THREADS))
     if isinstance(how.reader, LocalTree):
         threads = min(LOCAL_THREADS, _cores())
-        if len(work.small) >= FORK_BATCHES and threads > 1 and forking.may_fork():
-            yield from _forked(work, how, threads, meter)
+        batches = [*work.single, *work.small]
+        little = len(work.small) < SHARED_BATCHES and work.size < SHARED_BYTES
+        if threads == 1 or len(batches) == 1 or little:
+            for batch in batches:
+                yield batch, how.measure(batch, meter.here)
+            return
+        if forking.may_fork():
+            yield from _forked(batches, how, threads, meter)
             return
     from concurrent.futures import ThreadPoolExecutor
 
@@ -288,16 +304,17 @@ def _run(work: Plan, how: _How, meter: _Meter) -> Generator[_Result, None, None]
         pool.shutdown(cancel_futures=True)
 
 
-def _forked(work: Plan, how: _How, processes: int, meter: _Meter) -> Generator[_Result, None, None]:
-    """Large files first, the longest before all, then the batches of small ones: by copies of this process."""
-    batches = [*work.single, *work.small]
+def _forked(
+    batches: Sequence[Batch], how: _How, processes: int, meter: _Meter
+) -> Generator[_Result, None, None]:
+    """What each batch gave, by this process and copies of it."""
     assert isinstance(how.reader, LocalTree)
     how.reader.check_root()  # opened once, for all of them
 
     def one(number: int, count: Meter) -> Found:
         return how.measure(batches[number], count)
 
-    with forking.Copies(len(batches), one, Found, processes - 1, meter) as copies:
+    with forking.Copies(len(batches), one, Found, processes - 1, meter.here) as copies:
         for number, found in copies.results():
             yield batches[number], found
 

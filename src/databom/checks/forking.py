@@ -1,11 +1,12 @@
-"""Work shared with forked copies of this process: for many small files, where threads only take turns.
+"""Work shared with forked copies of this process: threads would take turns where files are small.
 
-Each copy has the work in its memory already, so only numbers travel to it and outcomes back: no task is pickled, no
-module is imported again, and a copy costs a millisecond. The calling process works too, and does itself whatever a
-copy did not answer for (one was killed, the system is out of memory): an answer is never missing because of this.
+`Copies` share numbered tasks; `Aside` does one thing while this process does another. Each copy has the work in its
+memory already, so only numbers travel to it and outcomes back: no task is pickled, no module is imported again, and a
+copy costs a millisecond. The calling process works too, and does itself whatever a copy did not answer for (one was
+killed, the system is out of memory): an answer is never missing because of this.
 
 Forking is safe only while a process has one thread, so `may_fork` asks the kernel. A notebook, a training script with
-its loaders, or a server has more, and goes another way (`databom.checks.measuring`).
+its loaders, or a server has more, and goes another way (`databom.checks.engine`).
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ import select
 import signal
 import struct
 import sys
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar
 
 import msgspec
+
+from databom.storage.posix import close
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -34,6 +37,7 @@ TELL_EVERY_BYTES = 32 << 20
 """How often a copy tells how far it is within one task."""
 
 Meter = Callable[[int], None]
+T = TypeVar("T")
 
 
 def may_fork() -> bool:
@@ -69,28 +73,29 @@ class Copies:
         self._queue = -1
 
     def __enter__(self) -> Self:
-        self._queue, fill = os.pipe2(os.O_CLOEXEC)
+        fill = -1
         try:
+            self._queue, fill = os.pipe2(os.O_CLOEXEC)
             step = -(-self._tasks // MOST_NUMBERS) or 1
             self._step = step
             os.write(fill, b"".join(map(_NUMBER.pack, range(0, self._tasks, step))))
             for _ in range(self._copies):
                 self._fork(fill)
         except OSError:
-            pass  # no memory or no process left: whoever there is does the work
+            pass  # no memory, descriptor or process left: whoever there is does the work
         finally:
-            os.close(fill)  # so that an empty queue ends instead of blocking
+            close(fill)  # so that an empty queue ends instead of blocking
         return self
 
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         for descriptor, child in self._children.items():
-            os.close(descriptor)
+            close(descriptor)
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
         self._children.clear()
-        os.close(self._queue)
+        close(self._queue)
 
     def results(self) -> Iterator[tuple[int, Any]]:
         """The result of every task with its number, in no order."""
@@ -112,7 +117,10 @@ class Copies:
 
     def _next(self) -> range:
         """The next numbers nobody has taken; empty when there are none."""
-        data = os.read(self._queue, _NUMBER.size)
+        try:
+            data = os.read(self._queue, _NUMBER.size)
+        except OSError:
+            data = b""
         if len(data) < _NUMBER.size:
             return range(0)
         (start,) = _NUMBER.unpack(data)
@@ -125,7 +133,11 @@ class Copies:
             return
         ready, _, _ = select.select(list(self._children), [], [], None if wait else 0)
         for descriptor in ready:
-            data = os.read(descriptor, PIPE_BYTES)
+            try:
+                data = os.read(descriptor, PIPE_BYTES)
+            except OSError:
+                os.kill(self._children[descriptor], signal.SIGKILL)
+                data = b""
             if not data:
                 self._gone(descriptor)
                 continue
@@ -151,7 +163,7 @@ class Copies:
     def _gone(self, descriptor: int) -> None:
         child = self._children.pop(descriptor)
         self._buffers.pop(descriptor)
-        os.close(descriptor)
+        close(descriptor)
         os.waitpid(child, 0)
 
     # --- in a copy ---------------------------------------------------------------------------
@@ -161,27 +173,15 @@ class Copies:
         try:
             child = os.fork()
         except OSError:
-            os.close(out)
-            os.close(into)
+            close(out)
+            close(into)
             raise
         if child:
-            os.close(into)
+            close(into)
             self._children[out] = child
             self._buffers[out] = bytearray()
             return
-        code = 1
-        try:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches every process; one of them speaks
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            gc.disable()  # a collection would copy every page it marks
-            for descriptor in (fill, out, *self._children):
-                os.close(descriptor)
-            self._serve(into)
-            code = 0
-        except BaseException:  # noqa: BLE001  # the other side does what is left, and meets the error itself
-            code = 1
-        finally:
-            os._exit(code)  # no exit handlers, no flushing: all of that is the parent's
+        _be_a_copy(lambda: self._serve(into), (fill, out, *self._children))
 
     def _serve(self, into: int) -> None:
         import fcntl
@@ -204,8 +204,92 @@ class Copies:
             _send(into, (-1, untold))
 
 
+class Aside(Generic[T]):
+    """One answer that a copy of this process looks for meanwhile; a context manager that leaves no copy behind.
+
+    Args:
+        work: gives the answer, which must be what `msgspec` can write as MessagePack and read back as `kind`.
+        kind: its type.
+        copied: False does the work at once, in this process.
+    """
+
+    def __init__(self, work: Callable[[], T], kind: Any, *, copied: bool = True) -> None:
+        self._work = work
+        self._kind = kind
+        self._copied = copied
+        self._child = self._out = 0
+
+    def __enter__(self) -> Self:
+        if not (self._copied and self._fork()):
+            answer = self._work()
+            self._work = lambda: answer
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if self._child:
+            os.kill(self._child, signal.SIGKILL)
+            self._reap()
+
+    def answer(self) -> T:
+        """The answer, waited for; one that the copy did not give is found here, or its error raised."""
+        if not self._child:
+            return self._work()
+        data = bytearray()
+        with contextlib.suppress(OSError, msgspec.MsgspecError):
+            while chunk := os.read(self._out, PIPE_BYTES):
+                data += chunk
+            answer: T = msgspec.msgpack.decode(data, type=self._kind)
+            if self._reap() == 0:
+                return answer
+        return self._work()
+
+    def _fork(self) -> bool:
+        try:
+            self._out, into = os.pipe2(os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            self._child = os.fork()
+        except OSError:
+            close(self._out)
+            close(into)
+            return False
+        if not self._child:
+            _be_a_copy(lambda: _write(into, msgspec.msgpack.encode(self._work())), (self._out,))
+        close(into)
+        return True
+
+    def _reap(self) -> int:
+        child, self._child = self._child, 0
+        close(self._out)
+        return os.waitpid(child, 0)[1]
+
+
+def _be_a_copy(work: Callable[[], None], others: Iterable[int]) -> NoReturn:
+    """What a copy does, from the fork to its end; `others` are descriptors that are not its own."""
+    code = 1
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches every process; one of them speaks
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        gc.disable()  # a collection would copy every page it marks
+        for descriptor in others:
+            close(descriptor)
+        work()
+        code = 0
+    except BaseException:  # noqa: BLE001  # the other side does what is left, and meets the error itself
+        code = 1
+    finally:
+        os._exit(code)  # no exit handlers, no flushing: all of that is the parent's
+
+
 def _send(descriptor: int, value: Any) -> None:
     data = msgspec.msgpack.encode(value)
-    rest = memoryview(_NUMBER.pack(len(data)) + data)
+    _write(descriptor, _NUMBER.pack(len(data)) + data)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest) :]

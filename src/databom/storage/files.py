@@ -192,9 +192,7 @@ def _beside(path: Path, data: bytes, mode: int) -> Iterator[Path]:
         StorageError: any `OSError`, also of the block.
     """
     shown = os.fspath(path)
-    import secrets
-
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.tmp")
+    temporary = path.with_name(f".{path.name[:100]}.{os.urandom(8).hex()}.tmp")
     try:
         make_directories(path.parent)
         descriptor = os.open(

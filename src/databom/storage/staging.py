@@ -193,9 +193,7 @@ class Staging:
         """
         with self._lock:
             partial = self._partial()
-        import secrets
-
-        name = f"{secrets.token_hex(16)}.part"
+        name = f"{os.urandom(16).hex()}.part"
         shown = f"{self.shown}/{PARTIAL}/{name}"
         try:
             descriptor = os.open(name, _NEW, 0o600, dir_fd=partial)

@@ -187,6 +187,8 @@ class LocalTree:
 
     def _descend(self, root: int, path: str, flags: int) -> int:
         """Open a directory beneath `root`: by the kernel's own rules, or one level at a time."""
+        if "/" not in path:  # nothing is on the way
+            return os.open(path, flags, dir_fd=root)
         if posix.has_openat2() if self._kernel is None else self._kernel:
             return posix.openat2(root, path, flags)
         current = root

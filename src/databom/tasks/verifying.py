@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from databom.checks.forking import Aside, may_fork
 from databom.checks.integrity import (
     check_objects,
     check_outcomes,
@@ -35,8 +36,11 @@ from databom.tasks.recognising import Recogniser
 from databom.tasks.rootfile import is_named
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent.futures import Executor
 
+LONG_WALK = 2_000
+"""Assets from which on a copy of this process looks for what is not listed, while this one reads what is."""
 _READ = frozenset({"integrity.mismatch", "integrity.size"})
 """What is found by reading an asset."""
 
@@ -287,7 +291,7 @@ def _verify_assets(
     extra: tuple[Finding, ...] = ()
     if options.full and location.is_bucket:
         extra = _beside(judged.manifest, reader, allow)
-    return _hash(judged, name, reader, options, extra)
+    return _hash(judged, name, reader, options, lambda: extra)
 
 
 def _verify_own_mirror(place: Project, judged: Judged, name: str, options: _Options) -> Report:
@@ -359,16 +363,35 @@ def _beside(manifest: Manifest, reader: Reader, allow: frozenset[str]) -> tuple[
 def _verify_tree(
     judged: Judged, name: str | None, tree: LocalTree, options: _Options, allow: frozenset[str] = frozenset()
 ) -> Report:
-    assert judged.manifest is not None
+    manifest = judged.manifest
+    assert manifest is not None
+
+    def unlisted() -> tuple[Finding, ...]:
+        try:
+            return tuple(check_all_listed(manifest, tree, allow=allow))
+        except (InputError, StorageError) as error:
+            return findings_of(error)
+
+    copied = len(manifest.assets) >= LONG_WALK and may_fork() and _is_open(tree)
+    with Aside(unlisted, tuple[Finding, ...], copied=copied) as extra:
+        return _hash(judged, name, tree, options, extra.answer)
+
+
+def _is_open(tree: LocalTree) -> bool:
+    """Whether the root is open now: a copy of this process then walks the very tree that is read."""
     try:
-        unlisted = tuple(check_all_listed(judged.manifest, tree, allow=allow))
-    except (InputError, StorageError) as error:
-        unlisted = findings_of(error)
-    return _hash(judged, name, tree, options, unlisted)
+        tree.check_root()
+    except StorageError:
+        return False
+    return True
 
 
 def _hash(
-    judged: Judged, name: str | None, reader: Reader, options: _Options, extra: tuple[Finding, ...]
+    judged: Judged,
+    name: str | None,
+    reader: Reader,
+    options: _Options,
+    extra: Callable[[], tuple[Finding, ...]] = tuple,
 ) -> Report:
     manifest = judged.manifest
     assert manifest is not None
@@ -386,7 +409,7 @@ def _hash(
         findings, summary = findings_of(error), _none_checked(manifest)
     finally:
         options.progress.stop()
-    return judged.report(name, (*extra, *findings), summary)
+    return judged.report(name, (*extra(), *findings), summary)
 
 
 def _cache(reader: Reader, options: _Options) -> HashCache | None:
