@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from databom.checks import engine, measuring
-from databom.checks.engine import BATCH_BYTES, BATCH_FILES, GIVE_UP_AFTER, WINDOW, plan
+from databom.checks.engine import BATCH_FILES, GIVE_UP_AFTER, WINDOW, plan
 from databom.checks.integrity import (
     MOST_LISTED,
     Integrity,
@@ -562,9 +562,12 @@ def test_small_files_share_batches_and_large_ones_come_longest_first(tmp_path: P
     work = plan(assets, LocalTree(tmp_path))
     assert [(path, size) for [(path, size, _)] in work.single] == [("bigger", 1_000_000), ("big", 900_000)]
     assert [len(batch) for batch in work.small] == [BATCH_FILES, BATCH_FILES, 600 - 2 * BATCH_FILES]
-    edge = [Asset(path=f"{i:04}", sha256="0" * 64, size=SMALL_BYTES) for i in range(300)]
-    assert [len(batch) for batch in plan(edge, LocalTree(tmp_path)).small] == [128, 128, 44]
-    assert BATCH_BYTES == 128 * SMALL_BYTES
+    assert work.size == 1_900_000
+    edge = [Asset(path=f"{i:04}", sha256="0" * 64, size=SMALL_BYTES + i) for i in range(2)]
+    assert [
+        len(batches)
+        for batches in (plan(edge, LocalTree(tmp_path)).small, plan(edge, LocalTree(tmp_path)).single)
+    ] == [1, 1]
     remote = plan(assets, MemoryReader({}))
     assert (len(remote.single), remote.small) == (602, [])
 

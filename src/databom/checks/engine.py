@@ -18,12 +18,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from operator import attrgetter, itemgetter
 from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 from databom.checks import forking
-from databom.checks.measuring import SMALL_BYTES, Batch, Found, Leases, measure, shown_path
+from databom.checks.measuring import SMALL_BYTES, Batch, Declared, Found, Leases, measure, shown_path
 from databom.checks.outcome import Outcome
 from databom.errors import DatabomError, PluginError, Problem
 from databom.model.text import printable
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from databom.storage.reader import Reader
 
 BATCH_FILES = 256
-BATCH_BYTES = 8 * 1024 * 1024
+"""Small local files in a batch."""
 BATCH_OBJECTS = 8
 """Small remote objects in a batch at most."""
 WINDOW = 64
@@ -54,46 +55,38 @@ SHARED_BYTES = 8 * 1024 * 1024
 """So many batches of small files, or bytes, are work that others share; less is done before they have begun."""
 
 _TICK_SECONDS = 0.2
+_ROW = attrgetter("path", "size", "sha256")
 
 Progress = Callable[[int, int], None]
 
 
 class Plan(NamedTuple):
-    """`single`: batches of one asset, longest first; `small`: batches of many, in path order; `size`: bytes, about."""
+    """`single`: batches of one asset, longest first; `size`: their bytes, about; `small`: batches of many, by path."""
 
     single: list[Batch]
+    size: int
     small: list[Batch]
-    size: int = 0
 
 
 def plan(assets: Iterable[Asset], reader: Reader) -> Plan:
     """Make batches of the assets. Sizes are the declared ones, else what a local file seems to have."""
     if not isinstance(reader, LocalTree):
-        return Plan(_remote_batches(assets, getattr(reader, "parallel", None)), [])
-    single: list[tuple[int, str, int | None, str]] = []
-    small: list[tuple[str, int | None, str]] = []
-    hints: dict[str, int] = {}
-    total = 0
-    for asset in assets:
-        weight = asset.size
-        if weight is None:
-            weight = hints[asset.path] = reader.size_hint(asset.path)
-        total += weight
+        return Plan(_remote_batches(assets, getattr(reader, "parallel", None)), 0, [])
+    single: list[tuple[int, Declared]] = []
+    small: list[Declared] = []
+    for row in map(_ROW, assets):
+        weight = reader.size_hint(row[0]) if row[1] is None else row[1]
         if weight <= SMALL_BYTES:
-            small.append((asset.path, asset.size, asset.sha256))
+            small.append(row)
         else:
-            single.append((-weight, asset.path, asset.size, asset.sha256))
-    small.sort()
-    batches: list[Batch] = []
-    start, room = 0, BATCH_BYTES
-    for at, (path, size, _) in enumerate(small):
-        room -= hints[path] if size is None else size
-        if at - start == BATCH_FILES or room < 0:
-            batches.append(small[start:at])
-            start, room = at, BATCH_BYTES - (hints[path] if size is None else size)
-    if small:
-        batches.append(small[start:])
-    return Plan([[(path, size, sha256)] for _, path, size, sha256 in sorted(single)], batches, total)
+            single.append((-weight, row))
+    single.sort()
+    small.sort(key=itemgetter(0))
+    return Plan(
+        [[row] for _, row in single],
+        -sum(weight for weight, _ in single),
+        [small[at : at + BATCH_FILES] for at in range(0, len(small), BATCH_FILES)],
+    )
 
 
 def _remote_batches(assets: Iterable[Asset], parallel: int | None) -> list[Batch]:

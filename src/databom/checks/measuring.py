@@ -33,8 +33,9 @@ SMALL_BYTES = 64 * 1024
 SUBJECT_CHARS = 1024
 """Paths are shown whole: no manifest path is longer."""
 
-Batch = Sequence[tuple[str, int | None, str]]
-"""(path, declared size, declared SHA-256) of each asset."""
+Declared = tuple[str, int | None, str]
+"""(path, declared size, declared SHA-256) of an asset."""
+Batch = Sequence[Declared]
 
 
 class Leases(enum.Enum):

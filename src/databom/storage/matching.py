@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from stat import S_IFMT, S_IFREG
+from stat import S_ISREG
 from typing import NamedTuple
 
 from databom.errors import StorageError
@@ -44,6 +44,7 @@ def match_small(
     """
     size, careful, looks = 0, [], []
     above, directory = None, -1
+    sha = hashlib.sha256
     for at, (path, declared, sha256) in enumerate(files):
         parent, _, name = path.rpartition("/")
         try:
@@ -57,11 +58,11 @@ def match_small(
         try:
             status = os.fstat(descriptor)
             length = status.st_size
-            if length <= most and status.st_nlink == 1 and S_IFMT(status.st_mode) == S_IFREG:
+            if length <= most and status.st_nlink == 1 and S_ISREG(status.st_mode):
                 settled = settle is not None and length > settle and is_settled(descriptor)
                 data = os.read(descriptor, length + 1)
                 whole = len(data) == length and (declared is None or declared == length)
-                if whole and hashlib.sha256(data).hexdigest() == sha256:
+                if whole and sha(data).hexdigest() == sha256:
                     size += length
                     if settled:
                         looks.append((at, status))

@@ -391,13 +391,13 @@ def _entries(directory: int, path: str, waiting: list[str]) -> Iterator[tuple[st
         for entry in entries:
             empty = False
             below = f"{path}/{entry.name}" if path else entry.name
-            if entry.is_dir(follow_symlinks=False):
+            if entry.is_file(follow_symlinks=False):
+                yield below, Kind.FILE
+            elif entry.is_dir(follow_symlinks=False):
                 if below.count("/") >= MAX_WALK_DEPTH or len(os.fsencode(below)) > MAX_WALK_PATH_BYTES:
                     yield below, Kind.DEEP
                 else:
                     waiting.append(below)
-            elif entry.is_file(follow_symlinks=False):
-                yield below, Kind.FILE
             elif entry.is_symlink():
                 yield below, Kind.SYMLINK
             else:
