@@ -83,6 +83,17 @@ def test_what_counting_cannot_prove_is_read_closely(member: dict[str, Any]) -> N
     assert reading.read_manifest(dump(document)).dataset_id == EXAMPLE["dataset_id"]
 
 
+@pytest.mark.parametrize("number", ["7.0", "7e0", "1E3", "9007199254740992", "-1", "7.5"])
+@pytest.mark.parametrize("member", ['"size": 7', '"new": 7'])
+def test_numbers_that_are_no_small_integers_are_never_plain(member: str, number: str) -> None:
+    raw = json.dumps({**PLAIN, "new": 7}).replace(member, member.replace("7", number), 1).encode()
+    assert held_together(raw.replace(number.encode(), b"7"))
+    if (member, number) != ('"new": 7', "-1"):
+        assert reading._read_plain(raw) is None
+        with pytest.raises(InputError):
+            reading.read_manifest(raw)
+
+
 @settings(max_examples=1_000)
 @given(
     st.sampled_from(BASES),
