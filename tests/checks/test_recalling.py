@@ -117,12 +117,14 @@ def test_a_run_that_is_cut_short_remembers_what_it_read(root: Path, cache: HashC
         pass
 
     def stop(assets: int, _size: int) -> None:
-        if assets:
+        if assets >= 3:
             raise Enough
 
+    files = {f"big{n}": b"b" * 300_000 for n in range(9)}
+    plant(root, files)
     with pytest.raises(Enough):
-        check_integrity(manifest_of(FILES), LocalTree(root), cache=cache, progress=stop)
-    assert 0 < check(root, cache).summary.unchanged < len(FILES)
+        check_integrity(manifest_of(files), LocalTree(root), cache=cache, progress=stop)
+    assert check(root, cache, files).summary.unchanged == 3 - 1  # one is the sample
 
 
 def test_two_trees_do_not_mix(root: Path, cache: HashCache, rows: Path, tmp_path: Path) -> None:
