@@ -13,7 +13,6 @@ from databom.checks.approvals import check_risk
 from databom.checks.attribution import check_attribution
 from databom.checks.license import check_license, check_stated
 from databom.checks.payment import check_payment
-from databom.checks.personal import check_consents
 from databom.model.config import Config
 from databom.model.finding import Finding, Severity
 from databom.model.manifest import Manifest
@@ -38,6 +37,10 @@ def not_judged(manifest: Manifest) -> Iterator[Finding]:
 
 def check_use(manifest: Manifest, config: Config, proofs: Proofs, now: datetime) -> Iterator[Finding]:
     """License, attribution, payment and consent against the policy, before any approval."""
+    from databom.checks.personal import (
+        check_consents,
+    )  # late: scanners take longer to import than `verify` to start
+
     # A payment that nobody asks about is not asked about, receipts included.
     silent = "payment." if config.policy.payment == "off" else None
     yield from (one for one in proofs.findings if silent is None or not one.code.startswith(silent))
