@@ -12,6 +12,7 @@
 | `memory` | has it forgotten, or gone back behind, what the base had seen? |
 | `personal` | is there personal data in it that no consent covers? |
 | `gate` | do license, payment and consent allow the intended use? |
+| `stated` | is a license stated at all (all that `verify` asks)? |
 | `license` | does the license allow it, and do all that speak of it agree? |
 | `deciding` | may data under these licenses be used so, and why? |
 | `terms`, `signalling` | what do the stated terms, and others' signals, say against it? |

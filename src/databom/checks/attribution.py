@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from databom.checks.completeness import SEVERITY
-from databom.checks.license import STATED, obligations
 from databom.model.config import Config, Policy
 from databom.model.credits import Credit, credit_of, has_credit
 from databom.model.finding import Finding
@@ -18,6 +17,8 @@ _LONGEST = 10_000
 
 def credit(manifest: Manifest, config: Config) -> Credit:
     """Whom the licenses of a release ask to be credited, for the use of `[use]`."""
+    from databom.checks.license import STATED, obligations  # late: `verify` mostly needs no table of rights
+
     asked = [one for one in obligations(manifest, config) if one.name == "attribution"]
     urls = tuple(dict.fromkeys(one.url for one in asked if one.url and one.license != STATED))
     return credit_of(manifest, is_required=bool(asked), urls=urls)

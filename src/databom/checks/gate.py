@@ -1,7 +1,6 @@
 """May it be used so? What a believed manifest and the proofs kept for it say to the policy.
 
 `check_use` asks everything that needs no asset. What a scanner finds in the assets is asked in `personal`.
-Whoever only verifies (`databom verify`) asks who signed and whether the bytes are right, and says `not_judged`.
 """
 
 from __future__ import annotations
@@ -11,36 +10,17 @@ from datetime import datetime
 
 from databom.checks.approvals import check_risk
 from databom.checks.attribution import check_attribution
-from databom.checks.license import check_license, check_stated
+from databom.checks.license import check_license
 from databom.checks.payment import check_payment
+from databom.checks.personal import check_consents
 from databom.model.config import Config
-from databom.model.finding import Finding, Severity
+from databom.model.finding import Finding
 from databom.model.manifest import Manifest
 from databom.model.proofs import Proofs
-from databom.model.text import printable
-
-
-def not_judged(manifest: Manifest) -> Iterator[Finding]:
-    """`license.missing` (block), else `license.not-judged` (info)."""
-    missing = list(check_stated(manifest))
-    yield from missing
-    if not missing:
-        yield Finding(
-            "license.not-judged",
-            Severity.INFO,
-            manifest.release,
-            "license, payment and consent were not judged: verifying asks who signed and if the bytes are right",
-            found=printable(manifest.license.spdx or ""),
-            do="databom check judges every pin by [use] and [policy] of databom.toml",
-        )
 
 
 def check_use(manifest: Manifest, config: Config, proofs: Proofs, now: datetime) -> Iterator[Finding]:
     """License, attribution, payment and consent against the policy, before any approval."""
-    from databom.checks.personal import (
-        check_consents,
-    )  # late: scanners take longer to import than `verify` to start
-
     # A payment that nobody asks about is not asked about, receipts included.
     silent = "payment." if config.policy.payment == "off" else None
     yield from (one for one in proofs.findings if silent is None or not one.code.startswith(silent))

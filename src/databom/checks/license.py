@@ -17,6 +17,7 @@ from datetime import datetime
 
 from databom.checks.deciding import Decision, Obligation, Outcome, Reason, Rules, decide, rating
 from databom.checks.signalling import by_signals
+from databom.checks.stated import check_stated
 from databom.checks.terms import by_type, by_words, check_dates, contradictions
 from databom.model.assets import TOO_MANY
 from databom.model.config import RIGHTS, Config, Use
@@ -39,21 +40,6 @@ _DO = {
     "license.contradiction": "ask the marketplace which of the two holds; "
     "until it says so in a new release, whoever may accept a license decides",
 }
-
-
-def check_stated(manifest: Manifest) -> Iterator[Finding]:
-    """`license.missing` where the manifest states none: "nothing was said" is no permission."""
-    stated = manifest.license.spdx
-    if stated is None or not stated.strip():
-        yield Finding(
-            "license.missing",
-            Severity.BLOCK,
-            manifest.release,
-            "the manifest states no license",
-            expected="license.spdx, an SPDX license expression",
-            found="none",
-            do="ask the marketplace under which license it sells this release",
-        )
 
 
 def check_license(manifest: Manifest, config: Config, now: datetime) -> Iterator[Finding]:

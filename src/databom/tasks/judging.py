@@ -22,8 +22,8 @@ from typing import Any
 
 from databom.checks.attribution import check_attribution
 from databom.checks.completeness import check_completeness
-from databom.checks.gate import not_judged
 from databom.checks.release import check_clock, check_expiry, check_history, check_pin
+from databom.checks.stated import not_judged
 from databom.errors import InputError, StorageError
 from databom.model import times
 from databom.model.config import Config, default_config
