@@ -28,6 +28,7 @@ from databom.cli import (
     incident,
     keys,
     licenses,
+    log,
     mirror,
     pins,
     publish,
@@ -83,6 +84,7 @@ for _family in (
     approve,
     incident,
     evidence,
+    log,
     demo,
 ):
     for _command in _family.COMMANDS:

@@ -1,0 +1,209 @@
+"""Events: what an entry of a project's log says.
+
+An entry is either the RFC 8785 bytes of an event, or the bytes of a signed receipt (`trained`), as they are:
+
+    {"_type":"urn:databom:event:v1","event":"pinned","manifest":"sha256:…","name":"pets","release":"hn-pets@1",…}
+
+The package ships a JSON Schema for each kind (`databom/log/schemas/<kind>.json`). Writers write only what fits them, as
+the classes below see to; readers take whatever is there: a kind or a member that this release does not know is kept
+and shown, since a later release wrote it. Times are the writer's own claim; the order is that of the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, ClassVar
+
+from databom.errors import ConfigError, InputError
+from databom.model import strictjson, times
+from databom.model.digest import sha256
+from databom.trust import dsse
+from databom.trust.jcs import canonical
+
+EVENT_TYPE = "urn:databom:event:v1"
+MAX_EVENT_BYTES = 60_000
+"""Longer lists are left to a document that the event names by its digest."""
+_PROVENANCE = "https://slsa.dev/provenance/v1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened to one pinned release."""
+
+    kind: ClassVar[str]
+    name: str
+    """The pin."""
+    release: str
+    """`<dataset id>@<version>`."""
+    manifest: str
+    """`sha256:<hex>` of the manifest's bytes."""
+
+    def entry(self, when: datetime) -> bytes:
+        """The bytes that go into the log.
+
+        Raises:
+            ConfigError: they are too many; name a document by its digest instead.
+        """
+        members = {name: value for name, value in asdict(self).items() if value is not None}
+        raw = canonical(
+            {"_type": EVENT_TYPE, "event": self.kind, "time": times.format(when), **_plain(members)}
+        )
+        if len(raw) > MAX_EVENT_BYTES:
+            raise ConfigError(f"an event has at most {MAX_EVENT_BYTES:,} bytes, this one has {len(raw):,}")
+        return raw
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pinned(Event):
+    """`add` and `update`: the project committed itself to a release."""
+
+    kind: ClassVar[str] = "pinned"
+    tree: str
+    source: str
+    """Where the manifest came from, without a query."""
+    keyids: tuple[str, ...]
+    """Whose signatures were believed."""
+    trust: str
+    """The digest of the trust root that said so."""
+    sequence: int | None = None
+    rollback: bool = False
+    """Whether it is no newer release, and `--allow-rollback` said that this is meant."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified(Event):
+    """`sync`: every byte was looked at, and judged."""
+
+    kind: ClassVar[str] = "verified"
+    tree: str
+    verdict: str
+    trust: str
+    policy: str
+    assets: int
+    bytes: int
+    failed: int
+    report: str
+    """The digest of the report."""
+    refetched: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scanned(Event):
+    """Scanners looked for personal data."""
+
+    kind: ClassVar[str] = "scanned"
+    scanners: tuple[Mapping[str, Any], ...]
+    """Each with `name`, `version` and the number of `assets` it looked at."""
+    found: int
+    """In how many assets something was found."""
+    report: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paid(Event):
+    """A receipt for a payment was attached."""
+
+    kind: ClassVar[str] = "paid"
+    evidence: str
+    """The digest of the signed statement."""
+    transaction_id: str
+    model: str | None = None
+    value: str | None = None
+    """A decimal number."""
+    currency: str | None = None
+    payer: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approved(Event):
+    """Somebody accepted what a check alone cannot."""
+
+    kind: ClassVar[str] = "approved"
+    evidence: str
+    codes: tuple[str, ...]
+    """The findings that were accepted."""
+    roles: tuple[str, ...]
+    keyids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentOpened(Event):
+    """Bytes did not match, and were set aside."""
+
+    kind: ClassVar[str] = "incident-opened"
+    incident: str
+    code: str
+    asset: str
+    expected: str | None = None
+    found: str | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentClosed(Event):
+    """Somebody decided what to do about it."""
+
+    kind: ClassVar[str] = "incident-closed"
+    incident: str
+    resolution: str
+
+
+KINDS: tuple[type[Event], ...] = (Pinned, Verified, Scanned, Paid, Approved, IncidentOpened, IncidentClosed)
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as the lists that JSON has."""
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry as it was read: of a kind we know or not, and never refused."""
+
+    index: int
+    digest: str
+    kind: str | None
+    """None where the entry does not say."""
+    time: str | None
+    """As the entry claims."""
+    document: Any
+    """What it says; its bytes as text where it is no JSON."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether this release knows the kind."""
+        return self.kind == "trained" or any(kind.kind == self.kind for kind in KINDS)
+
+
+def read_entry(index: int, raw: bytes) -> Entry:
+    """What an entry says."""
+    digest = sha256(raw)
+    try:
+        document = strictjson.loads(raw, prefix="log", limit=len(raw))
+    except InputError:
+        return Entry(index, digest, None, None, raw.decode("utf-8", "backslashreplace"))
+    if not isinstance(document, dict):
+        return Entry(index, digest, None, None, document)
+    if "payloadType" in document:
+        return _receipt(index, digest, raw, document)
+    kind, time = document.get("event"), document.get("time")
+    is_event = document.get("_type") == EVENT_TYPE and isinstance(kind, str)
+    return Entry(index, digest, kind if is_event else None, time if isinstance(time, str) else None, document)
+
+
+def _receipt(index: int, digest: str, raw: bytes, document: dict[str, Any]) -> Entry:
+    try:
+        envelope = dsse.parse_envelope(raw)
+        statement = strictjson.loads(envelope.payload, prefix="log", limit=len(raw))
+        kind = "trained" if statement["predicateType"] == _PROVENANCE else str(statement["predicateType"])
+    except (InputError, KeyError, TypeError):
+        return Entry(index, digest, None, None, document)
+    predicate = statement.get("predicate")
+    details = predicate.get("runDetails") if isinstance(predicate, dict) else None
+    metadata = details.get("metadata") if isinstance(details, dict) else None
+    time = metadata.get("finishedOn") if isinstance(metadata, dict) else None
+    return Entry(index, digest, kind, time if isinstance(time, str) else None, statement)

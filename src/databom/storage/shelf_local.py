@@ -1,0 +1,167 @@
+"""A directory as a shelf: temporary names, flushed, then linked; one writer at a time by the kernel's lock.
+
+    <root>/.state/lock    the lock (flock), which dies with its process
+    <root>/.state/coming/ files on their way to a name; whoever gets the lock sweeps what a kill left there
+
+A name never leads to half a file, also after a power cut: data is flushed before it has a name, and the name before
+anything refers to it. A flush that failed proves nothing when it is repeated, so it is not: the bytes are written anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from databom.errors import UnsafeFileError
+from databom.storage import files, posix
+from databom.storage.directories import flush_directory, make_directories
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+_STATE = ".state"
+_TEMPORARY = f"{_STATE}/coming"
+_ONE_BY_ONE = 8
+"""Up to as many files are flushed each by itself; more by one flush of the file system, as full as others made it."""
+
+
+class LocalShelf:
+    """A shelf in a directory, which is made when it is first written to."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._temporary = root / _TEMPORARY
+
+    @property
+    def shown(self) -> str:
+        """The directory."""
+        return os.fspath(self._root)
+
+    def read(self, name: str, /, limit: int) -> bytes | None:
+        """As `Shelf.read`."""
+        path = self._root / name
+        with files.translated(path, "read"):
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            except OSError as error:
+                if error.errno in {errno.ELOOP, errno.ENXIO}:
+                    raise UnsafeFileError(f"{path} is no file", where=os.fspath(path)) from error
+                raise
+            try:
+                parts, left = [], limit + 1
+                while left and (part := os.read(descriptor, min(left, 1 << 20))):
+                    parts.append(part)
+                    left -= len(part)
+            except IsADirectoryError as error:
+                raise UnsafeFileError(f"{path} is a directory, not a file", where=os.fspath(path)) from error
+            finally:
+                posix.close(descriptor)
+        return b"".join(parts)
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """As `WritableShelf.exclusive`; waits for ten minutes at most."""
+        files.make_folder(self._temporary)
+        with files.exclusive(self._root / _STATE / "lock"):
+            self.discard(self._left_behind())
+            yield
+
+    def _left_behind(self) -> list[str]:
+        with files.translated(self._temporary, "look into"):
+            return [f"{_TEMPORARY}/{entry.name}" for entry in self._temporary.iterdir()]
+
+    def claim(self, name: str, data: bytes, /) -> bool:
+        """As `WritableShelf.claim`."""
+        return not self.keep([(name, data)])
+
+    def keep(self, files_: Sequence[tuple[str, bytes]], /) -> list[str]:
+        """As `WritableShelf.keep`."""
+        taken: list[str] = []
+        folders: dict[Path, None] = {}
+        with files.translated(self._root, "write into"), self._written([data for _, data in files_]) as ready:
+            for (name, data), temporary in zip(files_, ready, strict=True):
+                path = self._root / name
+                make_directories(path.parent)
+                folders[path.parent] = None
+                try:
+                    posix.name_new(os.fspath(temporary), os.fspath(path))
+                except FileExistsError:
+                    if self.read(name, len(data)) != data:
+                        taken.append(name)
+                        continue
+                    # The same bytes: but were they, and their name, ever flushed? These are.
+                    temporary.replace(path)
+            for folder in folders:
+                self._flush(folder)
+        return taken
+
+    def update(self, name: str, change: Callable[[bytes | None], bytes | None], /) -> None:
+        """As `WritableShelf.update`; to be called while `exclusive` holds."""
+        data = change(self.read(name, 1 << 20))
+        if data is None:
+            return
+        path = self._root / name
+        with files.translated(path, "write"), self._written([data]) as ready:
+            ready[0].replace(path)
+            self._flush(path.parent)
+
+    def discard(self, names: Iterable[str], /) -> None:
+        """As `WritableShelf.discard`."""
+        for name in names:
+            path = self._root / name
+            with contextlib.suppress(OSError):
+                if path.is_dir() and not path.is_symlink():
+                    for inner in path.iterdir():
+                        inner.unlink()
+                    path.rmdir()
+                else:
+                    path.unlink()
+
+    @contextlib.contextmanager
+    def _written(self, bodies: Sequence[bytes]) -> Iterator[list[Path]]:
+        """Flushed files with these bytes under temporary names, which are gone afterwards."""
+        ready: list[Path] = []
+        make_directories(self._temporary)
+        folder = os.open(self._temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            together = len(bodies) > _ONE_BY_ONE
+            for data in bodies:
+                temporary = self._temporary / secrets.token_hex(8)
+                ready.append(temporary)
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+                with os.fdopen(os.open(temporary, flags, 0o644), "wb", buffering=0) as file:
+                    left = memoryview(data)
+                    while left:
+                        left = left[file.write(left) or 0 :]
+                    if not together:
+                        os.fsync(file.fileno())
+            if together and not posix.syncfs(folder):
+                for temporary in ready:
+                    _flush_file(temporary)
+            yield ready
+        finally:
+            posix.close(folder)
+            for temporary in ready:
+                with contextlib.suppress(OSError):
+                    temporary.unlink()
+
+    def _flush(self, folder: Path) -> None:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            flush_directory(descriptor)
+        finally:
+            posix.close(descriptor)
+
+
+def _flush_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        posix.close(descriptor)

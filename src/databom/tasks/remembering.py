@@ -1,0 +1,96 @@
+"""Writing into the log: the only way an event becomes one.
+
+    remember(place, Pinned(name="pets", release="hn-pets@1", …))
+
+On return the event is durable, the published checkpoint covers it, and that checkpoint is kept twice: in this clone
+(`.databom/checkpoints/`) and for git (`provenance/checkpoint`). The next writer refuses a log that does not begin with
+what was kept.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from databom.errors import ConfigError
+from databom.log.appending import Log
+from databom.log.checkpoint import Checkpoint, parse_checkpoint
+from databom.log.events import Event
+from databom.log.note import MAX_NOTE_BYTES, parse_note
+from databom.log.reading import read_checkpoint
+from databom.model import times
+from databom.storage import files
+from databom.storage.shelf import open_writable_shelf
+from databom.tasks.logs import ANCHOR, VARIABLE, ProjectLog, key_file, log_key
+from databom.tasks.project import Project, read_optional
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """Where entries stand in the log, and the checkpoint that covers them."""
+
+    indexes: range
+    checkpoint: bytes
+
+
+def can_remember(place: Project, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether this clone has a key to sign the log with. A fresh clone has none, and may still verify."""
+    return bool(environ.get(VARIABLE)) or key_file(place, environ) is not None
+
+
+def remember(place: Project, *events: Event, now: datetime | None = None) -> Remembered:
+    """Append events, in this order, in one commit.
+
+    Raises:
+        ConfigError: the log has no name, no key here, or is not here; an event is too long.
+        InputError: `log.corrupt`, `.rolled-back`, `.forked` or a `signature.` code: the log is not one to be continued.
+        StorageError: it could not be written. The events may be in the log or not.
+    """
+    when = times.or_now(now)
+    return remember_entries(place, [event.entry(when) for event in events])
+
+
+def remember_entries(place: Project, entries: Sequence[bytes]) -> Remembered:
+    """Append entries as they are: a receipt's envelope is one.
+
+    Raises:
+        DatabomError: as `remember`.
+    """
+    log = ProjectLog.of(place)
+    anchors = log.anchors(times.now())
+    shelf = open_writable_shelf(log.location)
+    if ANCHOR in anchors and len(anchors) == 1 and read_checkpoint(shelf) is None:
+        raise ConfigError(
+            f"git knows a log called {log.origin}, and at {log.location.shown} there is none",
+            hint="share one log (set [log] location to s3:// or r2://), or give this clone's an origin of its own",
+        )
+    if log.location.is_local:
+        place.state()  # private, before a log in it is made
+    writer = Log(shelf, log.origin, [log_key(place)], log.speakers, list(anchors.values()))
+    indexes = writer.append(entries)
+    assert writer.checkpoint is not None
+    keep(log, writer.checkpoint)
+    return Remembered(indexes, writer.checkpoint)
+
+
+def keep(log: ProjectLog, raw: bytes) -> None:
+    """Keep a checkpoint that was believed, in this clone and for git, where it is larger than what is kept.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    place = log.place
+    folder = place.state("checkpoints")
+    stated = parse_checkpoint(parse_note(raw).text)
+    with files.exclusive(folder / "lock"):
+        for path, mode in ((log.memory, 0o600), (log.anchor, 0o644)):
+            found = read_optional(path, MAX_NOTE_BYTES)
+            if found is None or _is_older(found, stated):
+                files.write_atomic(path, raw, mode=mode)
+
+
+def _is_older(found: bytes, stated: Checkpoint) -> bool:
+    kept = parse_checkpoint(parse_note(found).text)
+    return kept.origin != stated.origin or kept.size < stated.size
