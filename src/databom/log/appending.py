@@ -177,6 +177,7 @@ class Log:
         self._anchors = tuple(anchors)
         self._edge: Edge | None = None
         self._tail: list[bytes] | None = None
+        self._swept = False  # whether what killed writers have left is gone
         self.checkpoint: bytes | None = None
         """The newest one this object has published or seen covering its entries."""
         self._reset()
@@ -301,7 +302,8 @@ class Log:
         self._publish(Checkpoint(self._origin, edge.size, edge.root()))
         self._tail = rows[len(rows) // WIDTH * WIDTH :]
         self._edge = edge
-        self._shelf.discard([_CLAIMS, *_outgrown(head.size, edge.size)])
+        self._shelf.discard([staged.name if self._swept else _CLAIMS, *_outgrown(head.size, edge.size)])
+        self._swept = True
 
     def _publish(self, checkpoint: Checkpoint) -> None:
         ours = sign_checkpoint(checkpoint, self._signers)

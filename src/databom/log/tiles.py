@@ -99,22 +99,24 @@ def format_bundle(entries: Iterable[bytes]) -> bytes:
 
 
 def parse_bundle(data: bytes, width: int | None, name: str) -> list[bytes]:
-    """The first `width` entries of a bundle; None: all of them, however many.
+    """The first `width` entries of a bundle that has so many, or is full; None: all of them, however many.
 
     Raises:
-        InputError: `log.corrupt`: it is cut, has fewer, or more than a bundle may have.
+        InputError: `log.corrupt`: it is cut, or has another number of entries.
     """
     entries: list[bytes] = []
     at, end = 0, len(data)
-    while at < end and len(entries) != width:
+    while at < end:
         start = at + 2
         at = start + int.from_bytes(data[at:start])
         if at > end or start > end:
             refuse(name, f"this bundle is cut: entry {len(entries)} of it is not whole")
         entries.append(data[start:at])
-    if width is not None and len(entries) < width:
-        refuse(name, "this bundle has too few entries", expected=str(width), found=str(len(entries)))
-    return entries
+    if width is not None and len(entries) not in (width, WIDTH):
+        refuse(
+            name, "this bundle has another number of entries", expected=str(width), found=str(len(entries))
+        )
+    return entries[:width]
 
 
 class Tile(NamedTuple):
