@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import random
-import resource
 import shutil
 import subprocess
 import sys
@@ -72,7 +71,7 @@ def test_g01_h06_a_writer_that_is_killed_at_any_moment(tmp_path: Path) -> None:
 # --- system calls ----------------------------------------------------------------------------------------
 
 COMMIT = """
-    import os, select, sys
+    import os, resource, select, sys
     from pathlib import Path
     from databom.errors import DatabomError
     from databom.storage import posix
@@ -86,6 +85,8 @@ COMMIT = """
     waiting = select.poll()
     waiting.register(0, select.POLLIN)
     waiting.poll()
+    if largest := int(sys.argv[3]):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
     try:
         said = "appended %d" % writer.append([b"new one", b"new two"]).start
     except DatabomError as error:
@@ -98,14 +99,16 @@ OLD = [b"%d" % number for number in range(255)]
 
 def commit(small: SmallLog, inject: str | None, largest: int = 0) -> tuple[str, int]:
     """What one commit said, and the exit code (negative: the signal that ended it)."""
-
-    def limit() -> None:
-        if largest:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
-
-    command = [sys.executable, "-c", textwrap.dedent(COMMIT), str(small.folder), small.key.pem().decode()]
+    command = [
+        sys.executable,
+        "-c",
+        textwrap.dedent(COMMIT),
+        str(small.folder),
+        small.key.pem().decode(),
+        str(largest),
+    ]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, text=True, env=ENVIRONMENT, preexec_fn=limit, **pipes) as child:  # type: ignore[call-overload]
+    with subprocess.Popen(command, text=True, env=ENVIRONMENT, **pipes) as child:  # type: ignore[call-overload]
         assert child.stdout.readline() == "ready\n", child.communicate()
         tracer = None
         if inject:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs
 
@@ -37,7 +38,11 @@ def action(request: Request) -> str:
 
 class _R2:
     def __init__(
-        self, origin: Origin, locked: tuple[str, ...], actions: frozenset[str] | None = None
+        self,
+        origin: Origin,
+        locked: tuple[str, ...],
+        actions: frozenset[str] | None = None,
+        write_every: float = 0.0,
     ) -> None:
         self.origin = origin
         self.locked = locked
@@ -45,6 +50,9 @@ class _R2:
         self.stored: set[str] = set()
         self.parts: dict[str, dict[int, int]] = {}
         self.lock = threading.Lock()
+        self.write_every = write_every
+        self.written: dict[str, float] = {}
+        self.refused_as_too_fast = 0
 
     def __call__(self, request: Request) -> Answer:
         query = parse_qs(request.query, keep_blank_values=True)
@@ -54,11 +62,20 @@ class _R2:
         refused = refused or self._locked(request, query) or self._parts(request, query)
         if refused is not None:
             return refused
+        if request.method == "PUT" and self._is_too_fast(request.path):
+            return refusal(429, "TooManyRequests", "Reduce your rate of requests for the same object.")
         given = self.origin(request)
         if request.method == "PUT" and given.status == 200:
             with self.lock:
                 self.stored.add(request.path)
+                self.written[request.path] = time.monotonic()
         return given
+
+    def _is_too_fast(self, path: str) -> bool:
+        with self.lock:
+            early = time.monotonic() - self.written.get(path, float("-inf")) < self.write_every
+            self.refused_as_too_fast += early
+        return early
 
     def _signed_as_r2_wants(self, request: Request, query: dict[str, list[str]]) -> Answer | None:
         if (request.header("x-amz-content-sha256") or "").startswith("STREAMING-"):
@@ -116,9 +133,16 @@ class _R2:
         return None
 
 
-def r2(origin: Origin, *, locked: tuple[str, ...] = (), actions: frozenset[str] | None = None) -> Origin:
+def r2(
+    origin: Origin,
+    *,
+    locked: tuple[str, ...] = (),
+    actions: frozenset[str] | None = None,
+    write_every: float = 0.0,
+) -> Origin:
     """`origin` with R2's refusals; keys that start with one of `locked` cannot be overwritten or deleted.
 
     `actions` are what the credentials may do (names as in R2's temporary credentials); None is everything.
+    `write_every` is how many seconds R2 wants between two writes of one key: one, where a test says so.
     """
-    return _R2(origin, locked, actions)
+    return _R2(origin, locked, actions, write_every)

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 WRITE_EVERY: Final = 1.0
 """Seconds between two writes under one name (R2's limit; a good pace anywhere)."""
-UPDATE_PATIENCE: Final = 120.0
 _AT_ONCE: Final = 8
 
 
@@ -50,10 +49,21 @@ class BucketShelf(WebShelf):
 
     def claim(self, name: str, data: bytes, /) -> bool:
         """As `WritableShelf.claim`."""
-        if self._writer.store(name, data, hashlib.sha256(data).hexdigest()) is Stored.NEW:
-            return True
-        # Taken: by somebody else, or by ourselves, whom the store's answer did not reach.
-        return self.read(name, len(data)) == data
+        deadline = self._deadline()
+        while True:
+            try:
+                if self._writer.store(name, data, hashlib.sha256(data).hexdigest()) is Stored.NEW:
+                    return True
+                # Taken: by somebody else, or by ourselves, whom the store's answer did not reach.
+                return self.read(name, len(data)) == data
+            except UnreachableError:
+                # R2 also says "too fast" to whoever comes second: then the first one's is there.
+                found = self.read(name, len(data))
+                if found is not None:
+                    return found == data
+                if time.monotonic() > deadline:
+                    raise
+                _pause()
 
     def keep(self, files: Sequence[tuple[str, bytes]], /) -> list[str]:
         """As `WritableShelf.keep`."""
@@ -65,7 +75,7 @@ class BucketShelf(WebShelf):
 
     def update(self, name: str, change: Callable[[bytes | None], bytes | None], /) -> None:
         """As `WritableShelf.update`."""
-        deadline = time.monotonic() + UPDATE_PATIENCE
+        deadline = self._deadline()
         while True:
             since = time.monotonic() - self._written.get(name, float("-inf"))
             if since < WRITE_EVERY:
@@ -81,16 +91,24 @@ class BucketShelf(WebShelf):
                 if time.monotonic() > deadline:
                     where = f"{self.shown}/{name}"
                     raise StorageError(
-                        f"{where}: could not be replaced for {UPDATE_PATIENCE:.0f} s: {error}", where=where
+                        f"{where}: could not be replaced for {self._patience.budget:.0f} s: {error}",
+                        where=where,
                     ) from error
                 if isinstance(error, UnreachableError):
-                    time.sleep(WRITE_EVERY * random.uniform(0.3, 1))  # noqa: S311  # spreads load, keeps no secret
+                    _pause()
                 continue
             self._written[name] = time.monotonic()
             return
 
+    def _deadline(self) -> float:
+        return time.monotonic() + self._patience.budget
+
     def discard(self, names: Iterable[str], /) -> None:
         """Removes nothing."""
+
+
+def _pause() -> None:
+    time.sleep(WRITE_EVERY * random.uniform(0.3, 1))  # noqa: S311  # spreads load, keeps no secret
 
 
 class _Tagged(S3Writer):
