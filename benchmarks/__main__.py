@@ -15,11 +15,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import local, memory, page, remote, startup
+from benchmarks import local, log, memory, page, remote, startup
 from benchmarks.loads import MIB, Load, make
 from benchmarks.racing import Contestant, race, summary
 
-PARTS = ("local", "remote", "startup", "memory", "page")
+PARTS = ("local", "remote", "startup", "memory", "log", "page")
 PEERS = (
     *(
         "databom",
@@ -148,6 +148,11 @@ def _startup(asked: argparse.Namespace, results: dict[str, Any]) -> Iterator[Non
 
 def _memory(asked: argparse.Namespace, results: dict[str, Any]) -> Iterator[None]:
     results["memory"] = memory.measure(asked.work, asked.files, [count * MIB for count in asked.mib])
+    yield
+
+
+def _log(asked: argparse.Namespace, results: dict[str, Any]) -> Iterator[None]:
+    results["log"] = log.measure(asked.work, int(log.ENTRIES * asked.scale))
     yield
 
 

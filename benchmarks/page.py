@@ -44,6 +44,12 @@ MEMORY = """\
 
 Peak of `databom verify`: it does not grow with bytes. It grows with files by what is kept of their manifest.
 """
+LOG = """\
+## The log
+
+In a directory on this machine's disk, entries of 400 bytes, every commit durable before it is acknowledged. In one
+process, after the imports.
+"""
 
 
 def render(results: dict[str, Any]) -> str:
@@ -59,6 +65,8 @@ def render(results: dict[str, Any]) -> str:
         parts += [HOOK, _hooks(results["hooks"])]
     if results.get("memory"):
         parts += [MEMORY, _memory(results["memory"])]
+    if results.get("log"):
+        parts += [LOG, _log(results["log"])]
     return "\n".join(parts)
 
 
@@ -158,3 +166,17 @@ def _hooks(rows: list[dict[str, Any]]) -> str:
 def _memory(rows: list[dict[str, Any]]) -> str:
     body = [[f"{row['files']:,}", f"{row['bytes']:,}", f"{row['memory']:.0f} MiB"] for row in rows]
     return _table(["files", "bytes", "peak"], body)
+
+
+def _log(rows: list[dict[str, Any]]) -> str:
+    def shown(row: dict[str, Any]) -> list[str]:
+        wanted = row["target"]
+        may = (
+            "–"
+            if wanted is None
+            else f"{'at least' if row['unit'].endswith('/s') else 'under'} {wanted:,} {row['unit']}"
+        )
+        figure = f"{row['value']:,.0f}" if row["value"] >= 100 else f"{row['value']:.2f}"
+        return [row["name"], f"{figure} {row['unit']}", may]
+
+    return _table(["", "", "promised"], [shown(row) for row in rows])

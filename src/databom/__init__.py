@@ -16,8 +16,9 @@ In a notebook or a script:
 In `dvc.yaml`, `databom add` writes a stage; in MLflow, every run started inside a project with pins carries
 its data's evidence with no line of code (`databom.mlflow.autolog(mode="enforce")` refuses instead).
 
-Seven rooms, imports downwards only: `model` (what is claimed), `trust` (who said so), `storage` (bytes),
-`checks` (is it all right), `bom` (tell others), `hosts` (DVC, the tracking server), `tasks` (do it).
+Eight rooms, imports downwards only: `model` (what is claimed), `trust` (who said so), `storage` (bytes),
+`log` (what happened), `checks` (is it all right), `bom` (tell others), `hosts` (DVC, the tracking server), `tasks` (do
+it).
 
 Importing this package imports none of them: names are loaded when first used.
 """

@@ -104,7 +104,7 @@ ROOMS = (
     "evidence",
 )
 CODE = re.compile(rf"(?:{'|'.join(ROOMS)})\.[a-z]+(?:-[a-z]+)*")
-FILES = {"manifest.json", "storage.py", "trust.json"}
+FILES = {"log.pem", "manifest.json", "receipt.pem", "storage.py", "trust.json"}
 """Look like codes and are file names."""
 PREFIXES = {"manifest", "lock", "trust"}
 """Documents the strict reader refuses under codes of their own: `<prefix>.syntax`, `<prefix>.limit`."""

@@ -12,7 +12,7 @@ A task that can make a report returns one, whatever it found: a "no" is a verdic
 `ConfigError` is raised where the request itself makes no sense (no project, unknown name), other
 `DatabomError`s where no report can be made.
 
-Imports `checks`, `bom`, `hosts` and everything below; nothing here imports `cli` or a door.
+Imports `checks`, `bom`, `hosts`, `log` and everything below; nothing here imports `cli` or a door.
 """
 
 from __future__ import annotations
@@ -39,6 +39,10 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "init": "databom.tasks.initializing",
         "key_id": "databom.tasks.keyring",
         "licenses": "databom.tasks.licensing",
+        "log_proof": "databom.tasks.log_reading",
+        "log_show": "databom.tasks.log_reading",
+        "log_verify": "databom.tasks.log_reading",
+        "log_witness": "databom.tasks.log_witnessing",
         "mirror": "databom.tasks.mirroring",
         "new_key": "databom.tasks.keyring",
         "open_findings": "databom.tasks.approving",
