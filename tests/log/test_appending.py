@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -11,14 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from databom.checks.log import audit
 from databom.errors import ConfigError, InputError, StorageError
 from databom.log.appending import MAX_ENTRIES, Log, Staged
-from databom.log.checkpoint import Checkpoint, Speakers, sign_checkpoint
+from databom.log.checkpoint import Checkpoint, Speakers, parse_checkpoint, sign_checkpoint
 from databom.log.merkle import leaf_hash, root_of
-from databom.log.note import ED25519, format_vkey
+from databom.log.note import ED25519, format_vkey, parse_note, sign_note
+from databom.log.reading import LogReader
 from databom.log.tiles import MAX_ENTRY, Edge
+from databom.log.tlogproof import parse_proof
 from databom.storage.location import parse_location
-from databom.storage.shelf import open_writable_shelf
+from databom.storage.shelf import open_shelf, open_writable_shelf
 from databom.trust.keys import PrivateKey
 from databom.trust.root import TrustedKey
 from support.tlog import NOW, ORIGIN, FaultyShelf, SmallLog, outsider_checks_proof, outsider_opens
@@ -361,3 +365,43 @@ def test_g12_a_forked_child_goes_on(small: SmallLog) -> None:
     os.waitpid(child, 0)
     writer.append([b"parent again"])
     assert small.entries() == [b"parent", b"child", b"parent again"]
+
+
+# --- other releases --------------------------------------------------------------------------------------
+
+GOLDEN = Path(__file__).parents[1] / "vectors" / "log-v1"
+
+
+def golden(tmp_path: Path) -> Log:
+    """A copy of the log that the first release wrote, and a writer for it."""
+    shutil.copytree(GOLDEN / "log", tmp_path / "log")
+    key = PrivateKey.from_pem((GOLDEN / "log.pem").read_bytes())
+    shelf = open_writable_shelf(parse_location(str(tmp_path / "log")))
+    return Log(shelf, "log.example/golden", [key], Speakers.by_keys([key.public]))
+
+
+def test_h10_what_the_first_release_wrote_is_read_and_continued(tmp_path: Path) -> None:
+    writer = golden(tmp_path)
+    assert writer.append([b"later"]) == range(261, 262)
+    key = PrivateKey.from_pem((GOLDEN / "log.pem").read_bytes())
+    speakers = Speakers.by_keys([key.public])
+    reader = LogReader.open(
+        open_shelf(parse_location(str(tmp_path / "log"))), speakers, "log.example/golden", now=NOW
+    )
+    assert audit(reader, {}, speakers).findings == ()
+    entries = [entry for _, entry in reader.entries(0, reader.size)]
+    assert entries == [*(b"entry %d" % number for number in range(260)), b"claimed", b"later"]
+    proof = parse_proof((GOLDEN / "entry-7.tlog-proof").read_bytes())
+    assert proof.holds_for(b"entry 7")
+    assert reader.begins_with(parse_checkpoint(parse_note(proof.checkpoint).text))
+
+
+def test_h10_what_a_later_release_claims_is_left_to_it(tmp_path: Path) -> None:
+    writer = golden(tmp_path)
+    key = PrivateKey.from_pem((GOLDEN / "log.pem").read_bytes())
+    claim = tmp_path / "log" / ".state" / "staged" / "260"
+    later = sign_note("databom.log/staged/v2\nsomething\n", "log.example/golden", [key])
+    claim.write_bytes(bytes(later) + b"\n")
+    with pytest.raises(ConfigError, match="another version"):
+        writer.append([b"later"])
+    assert claim.exists()

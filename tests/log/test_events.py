@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from databom.log.events import EVENT_TYPE, KINDS, Event, read_entry
+from databom.log.events import EVENT_TYPE, KINDS, KNOWN, Event, format_event, read_entry
+from databom.model import incidents
 from databom.trust.jcs import canonical
 
 WHEN = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
@@ -74,7 +75,30 @@ def test_a_schema_and_its_class_name_the_same_members(kind: type[Event]) -> None
 
 def test_every_schema_is_of_a_kind() -> None:
     shipped = {path.name for path in (files("databom.log") / "schemas").iterdir()}
-    assert shipped == {f"{kind.kind}.json" for kind in KINDS}
+    assert shipped == {f"{kind}.json" for kind in KNOWN - {"trained"}}
+
+
+RECORDS = st.fixed_dictionaries(
+    {
+        **dict.fromkeys(["incident", "path", "name", "manifest"], TEXTS),
+        "happened_at": st.just("2026-11-26T12:00:00Z"),
+    },
+    optional=dict.fromkeys(["release", "code", "expected", "found", "source"], st.none() | TEXTS),
+)
+ENDS = st.fixed_dictionaries(
+    {
+        **dict.fromkeys(["closed_by", "reason", "resolution"], TEXTS),
+        "closed_at": st.just("2026-11-27T00:00:00Z"),
+    }
+)
+
+
+@given(RECORDS, ENDS)
+def test_what_an_incident_says_fits_its_schema(record: dict[str, Any], end: dict[str, Any]) -> None:
+    for kind, whole in ((incidents.OPENED, record), (incidents.CLOSED, {**record, **end})):
+        raw = format_event(incidents.event(kind, whole))
+        Draft202012Validator(schema(kind)).validate(json.loads(raw))
+        assert read_entry(0, raw).is_known
 
 
 @given(st.binary(max_size=200) | st.recursive(st.none() | st.text(), st.lists).map(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 FILE = click.Path(path_type=Path, dir_okay=False)
 LOG = click.option("--log", "location", metavar="LOCATION", help="Another log than the project's own.")
 TRUST = click.option("--trust", type=FILE, help="Another trust root than the one in force.")
-_SHOWN = ("name", "release", "verdict", "model", "transaction_id", "codes", "incident", "resolution")
+_SHOWN = ("name", "release", "verdict", "model", "transaction_id", "codes", "incident", "asset", "resolution")
 
 
 @click.group()

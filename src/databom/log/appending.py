@@ -101,6 +101,7 @@ class Staged:
 
         Raises:
             InputError: `log.corrupt`: nobody who may has signed it, or it is about another tree.
+            ConfigError: a later release made it, in a form this one does not know.
         """
         where = f"{_CLAIMS}/{head.size}"
         at = data.find(b"\n\n", data.find(b"\n\n") + 1)
@@ -108,6 +109,11 @@ class Staged:
         bundle = data[at + 2 :]
         if at < 0 or not _is_spoken(note, origin, speakers):
             refuse(where, "no key that speaks for this log signed these entries")
+        if not note.text.startswith(f"{_STAGED}\n"):
+            raise ConfigError(
+                f"{where}: another version of databom is writing this log",
+                hint="use that version, or a later one",
+            )
         staged = cls(
             origin, head.size, head.root(), tuple(parse_bundle(bundle, None, where)), note.text.split()[-1]
         )

@@ -5,8 +5,9 @@ An entry is either the RFC 8785 bytes of an event, or the bytes of a signed rece
     {"_type":"urn:databom:event:v1","event":"pinned","manifest":"sha256:…","name":"pets","release":"hn-pets@1",…}
 
 The package ships a JSON Schema for each kind (`databom/log/schemas/<kind>.json`). Writers write only what fits them, as
-the classes below see to; readers take whatever is there: a kind or a member that this release does not know is kept
-and shown, since a later release wrote it. Times are the writer's own claim; the order is that of the log.
+the classes below and `databom.model.incidents` see to; readers take whatever is there: a kind or a member that this
+release does not know is kept and shown, since a later release wrote it. Times are the writer's own claim; the order is
+that of the log.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from databom.errors import ConfigError, InputError
-from databom.model import strictjson, times
+from databom.model import incidents, strictjson, times
 from databom.model.digest import sha256
 from databom.trust import dsse
 from databom.trust.jcs import canonical
@@ -26,6 +27,18 @@ EVENT_TYPE = "urn:databom:event:v1"
 MAX_EVENT_BYTES = 60_000
 """Longer lists are left to a document that the event names by its digest."""
 _PROVENANCE = "https://slsa.dev/provenance/v1"
+
+
+def format_event(document: Mapping[str, Any]) -> bytes:
+    """The bytes of an event: what `databom.model.incidents.event` makes is one, too.
+
+    Raises:
+        ConfigError: they are too many; name a document by its digest instead.
+    """
+    raw = canonical({**_plain(document), "_type": EVENT_TYPE})
+    if len(raw) > MAX_EVENT_BYTES:
+        raise ConfigError(f"an event has at most {MAX_EVENT_BYTES:,} bytes, this one has {len(raw):,}")
+    return raw
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +60,7 @@ class Event:
             ConfigError: they are too many; name a document by its digest instead.
         """
         members = {name: value for name, value in asdict(self).items() if value is not None}
-        raw = canonical(
-            {"_type": EVENT_TYPE, "event": self.kind, "time": times.format(when), **_plain(members)}
-        )
-        if len(raw) > MAX_EVENT_BYTES:
-            raise ConfigError(f"an event has at most {MAX_EVENT_BYTES:,} bytes, this one has {len(raw):,}")
-        return raw
+        return format_event({"event": self.kind, "time": times.format(when), **members})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,29 +136,9 @@ class Approved(Event):
     keyids: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IncidentOpened(Event):
-    """Bytes did not match, and were set aside."""
-
-    kind: ClassVar[str] = "incident-opened"
-    incident: str
-    code: str
-    asset: str
-    expected: str | None = None
-    found: str | None = None
-    source: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IncidentClosed(Event):
-    """Somebody decided what to do about it."""
-
-    kind: ClassVar[str] = "incident-closed"
-    incident: str
-    resolution: str
-
-
-KINDS: tuple[type[Event], ...] = (Pinned, Verified, Scanned, Paid, Approved, IncidentOpened, IncidentClosed)
+KINDS: tuple[type[Event], ...] = (Pinned, Verified, Scanned, Paid, Approved)
+KNOWN = frozenset({*(kind.kind for kind in KINDS), incidents.OPENED, incidents.CLOSED, "trained"})
+"""What an entry may be, as far as this release knows."""
 
 
 def _plain(value: Any) -> Any:
@@ -176,7 +164,7 @@ class Entry:
     @property
     def is_known(self) -> bool:
         """Whether this release knows the kind."""
-        return self.kind == "trained" or any(kind.kind == self.kind for kind in KINDS)
+        return self.kind in KNOWN
 
 
 def read_entry(index: int, raw: bytes) -> Entry:

@@ -13,11 +13,12 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from databom.errors import ConfigError
 from databom.log.appending import Log
 from databom.log.checkpoint import Checkpoint, parse_checkpoint
-from databom.log.events import Event
+from databom.log.events import Event, format_event
 from databom.log.note import MAX_NOTE_BYTES, parse_note
 from databom.log.reading import read_checkpoint
 from databom.model import times
@@ -40,8 +41,8 @@ def can_remember(place: Project, environ: Mapping[str, str] = os.environ) -> boo
     return bool(environ.get(VARIABLE)) or key_file(place, environ) is not None
 
 
-def remember(place: Project, *events: Event, now: datetime | None = None) -> Remembered:
-    """Append events, in this order, in one commit.
+def remember(place: Project, *events: Event | Mapping[str, Any], now: datetime | None = None) -> Remembered:
+    """Append events, in this order, in one commit. A mapping is one that has its own `event` and `time`.
 
     Raises:
         ConfigError: the log has no name, no key here, or is not here; an event is too long.
@@ -49,7 +50,9 @@ def remember(place: Project, *events: Event, now: datetime | None = None) -> Rem
         StorageError: it could not be written. The events may be in the log or not.
     """
     when = times.or_now(now)
-    return remember_entries(place, [event.entry(when) for event in events])
+    return remember_entries(
+        place, [one.entry(when) if isinstance(one, Event) else format_event(one) for one in events]
+    )
 
 
 def remember_entries(place: Project, entries: Sequence[bytes]) -> Remembered:
