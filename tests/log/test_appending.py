@@ -270,6 +270,17 @@ def test_h08_h09_a_write_that_fails_done_or_not(tmp_path: Path, before: int, aft
     pytest.fail("no commit got through")
 
 
+def test_g13_a_commit_that_is_interrupted_is_not_made_twice(tmp_path: Path) -> None:
+    for fail_at in range(1, 6):
+        small = SmallLog(tmp_path / f"{fail_at}")
+        shelf = FaultyShelf(small.folder, fail_at, after=True, error=KeyboardInterrupt)
+        log = Log(shelf, ORIGIN, [small.key], small.speakers)
+        with pytest.raises(KeyboardInterrupt):
+            log.append([b"one", b"two"])
+        assert log.append([b"later"]) == range(2, 3)
+        assert small.entries() == [b"one", b"two", b"later"]
+
+
 def test_find_reads_the_newest_first_and_stops(small: SmallLog) -> None:
     small.append(*[b"%d" % (number % 300) for number in range(600)])
     reader = small.reader()

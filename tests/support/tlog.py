@@ -64,7 +64,10 @@ class SmallLog:
 class FaultyShelf:
     """A shelf whose n-th write fails, before it is done or after."""
 
-    def __init__(self, folder: Path, fail_at: int, *, after: bool) -> None:
+    def __init__(
+        self, folder: Path, fail_at: int, *, after: bool, error: type[BaseException] = StorageError
+    ) -> None:
+        self._error = error
         self._shelf = LocalShelf(folder)
         self._left = fail_at
         self._after = after
@@ -85,10 +88,10 @@ class FaultyShelf:
     def _fault(self) -> Iterator[None]:
         self._left -= 1
         if self._left == 0 and not self._after:
-            raise StorageError("on purpose")
+            raise self._error("on purpose")
         yield
         if self._left == 0:
-            raise StorageError("on purpose")
+            raise self._error("on purpose")
 
     def claim(self, name: str, data: bytes, /) -> bool:
         with self._fault():

@@ -23,6 +23,11 @@ from databom.log.tiles import WIDTH, Edge, Tile, refuse, tile_name
 from databom.model.finding import Finding, Severity, findings_of
 from databom.model.text import printable
 
+_AT_ONCE = 8
+"""Files read at once: a bucket takes its time for each."""
+_AHEAD = 16
+"""Bundles held at once, each of 16 MiB at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class Audit:
@@ -78,13 +83,21 @@ def _about(finding: Finding, where: str) -> Finding:
 
 
 def _recompute(reader: LogReader) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    def read(number: int) -> list[bytes]:
+        reader.tile(0, number)  # it is kept until it is compared
+        return reader.bundle(number)
+
     edge = Edge()
-    for number in range(-(-reader.size // WIDTH)):
-        entries = reader.bundle(number)
-        edge, tiles = edge.grown([leaf_hash(entry) for entry in entries])
-        for tile in tiles:
-            if len(tile.hashes) == WIDTH:
-                _compare(reader, tile)
+    numbers = range(-(-reader.size // WIDTH))
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for start in numbers[::_AHEAD]:
+            for entries in pool.map(read, numbers[start : start + _AHEAD]):
+                edge, tiles = edge.grown([leaf_hash(entry) for entry in entries])
+                for tile in tiles:
+                    if len(tile.hashes) == WIDTH:
+                        _compare(reader, tile)
     for tile in _partial(edge):
         _compare(reader, tile)
     if edge.root() != reader.checkpoint.root:

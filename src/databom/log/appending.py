@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from databom.errors import ConfigError, DatabomError, InputError, Problem
+from databom.errors import ConfigError, DatabomError, InputError, Problem, StorageError
 from databom.log.checkpoint import (
     Checkpoint,
     Opened,
@@ -242,8 +242,8 @@ class Log:
                 one.failure = error
         except BaseException:
             self._edge = self._tail = None
-            with self._queue:  # the others ask for themselves: only this caller was interrupted
-                self._waiting[:0] = batches
+            for one in batches:  # those of other threads, which were not interrupted
+                one.failure = StorageError("the commit was interrupted: its entries may be in the log or not")
             raise
         else:
             for one in batches:
