@@ -270,6 +270,9 @@ def test_a_witness_who_saw_it_in_time_keeps_an_old_key_alive() -> None:
     assert opened(ahead, witness) == ["signature.expired"]
     assert opened(wrong, witness) == ["signature.invalid"]
     assert opened(seen, TrustedKey(WITNESS.public, None, NOW - day)) == ["signature.expired"]
+    # Nobody is his own witness.
+    own = Note(note.text, (*note.lines, cosign(note.text, "w", KEY, NOW - 2 * day)))
+    assert opened(own, TrustedKey(KEY.public)) == ["signature.expired"]
 
 
 # --- proofs ------------------------------------------------------------------------------------------

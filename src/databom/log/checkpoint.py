@@ -230,6 +230,8 @@ def _witnesses(note: Note, speakers: Speakers, now: datetime) -> dict[str, datet
     found: dict[str, datetime] = {}
     for line in note.lines:
         for keyid, trusted in (speakers.witnesses or {}).items():
+            if keyid in speakers.log:  # nobody is his own witness
+                continue
             when = cosigned_at(line, trusted.key, note.text)
             if when is False:
                 what = "a witness's signature does not hold: the checkpoint was changed"

@@ -13,6 +13,7 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,12 +55,12 @@ class LocalShelf:
                     raise UnsafeFileError(f"{path} is no file", where=os.fspath(path)) from error
                 raise
             try:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise UnsafeFileError(f"{path} is no file", where=os.fspath(path))
                 parts, left = [], limit + 1
                 while left and (part := os.read(descriptor, min(left, 1 << 20))):
                     parts.append(part)
                     left -= len(part)
-            except IsADirectoryError as error:
-                raise UnsafeFileError(f"{path} is a directory, not a file", where=os.fspath(path)) from error
             finally:
                 posix.close(descriptor)
         return b"".join(parts)
