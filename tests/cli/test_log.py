@@ -187,6 +187,11 @@ def test_the_key_is_the_clones_own_or_the_one_that_is_named(
     own = house.project / ".databom" / "keys" / "log.pem"
     pem = own.read_text()
     assert can_remember(place)
+    (house.base / "other").mkdir()
+    house.ok("init", cwd=house.base / "other")
+    monkeypatch.setenv("DATABOM_TRUST", str(house.base / "other" / "provenance" / "trust.json"))
+    assert not can_remember(place)
+    monkeypatch.delenv("DATABOM_TRUST")
     own.unlink()
     assert not can_remember(place)
     with pytest.raises(ConfigError, match="no key to sign the log") as caught:

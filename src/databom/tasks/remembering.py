@@ -24,6 +24,7 @@ from databom.log.reading import read_checkpoint
 from databom.model import times
 from databom.storage import files
 from databom.storage.shelf import open_writable_shelf
+from databom.tasks.keyring import key_id
 from databom.tasks.logs import ANCHOR, VARIABLE, ProjectLog, key_file, log_key
 from databom.tasks.project import Project, read_optional
 
@@ -37,8 +38,18 @@ class Remembered:
 
 
 def can_remember(place: Project, environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether this clone has a key to sign the log with. A fresh clone has none, and may still verify."""
-    return bool(environ.get(VARIABLE)) or key_file(place, environ) is not None
+    """Whether this clone is one that writes: it has a key that the trust root in force lets speak for the log.
+
+    A fresh clone has none, and may still verify. A key that is named in `DATABOM_LOG_KEY` is meant to write: where it
+    may not, `remember` says so.
+
+    Raises:
+        ConfigError: the key's file, or the trust root, cannot be used.
+    """
+    if environ.get(VARIABLE):
+        return True
+    path = key_file(place, environ)
+    return path is not None and key_id(path) in ProjectLog.of(place).speakers.log
 
 
 def remember(place: Project, *events: Event | Mapping[str, Any], now: datetime | None = None) -> Remembered:
