@@ -231,6 +231,15 @@ def test_an_edge_that_was_changed_is_not_built_on(small: SmallLog) -> None:
     assert code_of(caught) == "log.corrupt"
 
 
+def test_the_last_entries_are_not_copied_on_unseen(small: SmallLog) -> None:
+    small.append(b"one", b"two")
+    path = small.folder / "tile" / "entries" / "000.p" / "2"
+    path.write_bytes(path.read_bytes().replace(b"two", b"six"))
+    with pytest.raises(InputError) as caught:
+        small.append(b"three")
+    assert code_of(caught) == "log.corrupt"
+
+
 # --- failures ------------------------------------------------------------------------------------------
 
 
@@ -314,6 +323,26 @@ def test_threads_are_committed_together(small: SmallLog) -> None:
     entries = small.entries()
     assert len(entries) == 160
     assert sorted(found) == list(enumerate(entries))
+
+
+def test_more_than_one_commit_may_be_waiting(small: SmallLog) -> None:
+    """Three threads with 12,000 entries each: no two fit into one commit, and each gets what is its own."""
+    writer, found = small.writer(), {}
+    gate = threading.Barrier(3)
+
+    def work(name: int) -> None:
+        gate.wait()
+        found[name] = writer.append([b"%d" % name] * 12_000)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    entries = small.entries()
+    assert len(entries) == 36_000
+    for name, indexes in found.items():
+        assert {entries[index] for index in indexes} == {b"%d" % name}
 
 
 def test_a_failure_reaches_everybody_whom_it_concerns(small: SmallLog) -> None:

@@ -217,7 +217,7 @@ class Log:
         with self._queue:
             self._waiting.append(batch)
         with self._turn:
-            if batch.start is None and batch.failure is None:
+            while batch.start is None and batch.failure is None:
                 self._commit_waiting()
         if batch.failure is not None:
             raise batch.failure
@@ -284,8 +284,13 @@ class Log:
             require_continued(reader, anchor)
         self._anchors = (stated,)
         edge = reader.edge()
-        self._edge = edge
-        self._tail = reader.bundle(edge.size // WIDTH) if edge.size % WIDTH else []
+        tail = reader.bundle(edge.size // WIDTH) if edge.size % WIDTH else []
+        if tuple(map(leaf_hash, tail)) != (edge.levels[0] if tail else ()):
+            refuse(
+                bundle_name(edge.size // WIDTH, len(tail)),
+                "the last entries are not what the checkpoint covers",
+            )
+        self._edge, self._tail = edge, tail
         self.checkpoint = raw
         return edge
 
