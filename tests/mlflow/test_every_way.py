@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
 from pathlib import Path
@@ -67,7 +68,7 @@ def check_carries(client: Any, run_id: str, project: Path) -> None:
     pin = json.loads((project / "databom.lock").read_text())["pins"]["pack"]
     run = client.get_run(run_id)
     tags = databom_tags(run)
-    assert tags.pop("databom.bom").startswith("sha256:")
+    bom_tag, receipt_tag = tags.pop("databom.bom"), tags.pop("databom.receipt")
     assert tags == {
         "databom.verdict": "pass",
         "databom.pins": "pack",
@@ -84,6 +85,10 @@ def check_carries(client: Any, run_id: str, project: Path) -> None:
         "databom/report.json",
         "databom/manifests/pack.json",
         "databom/manifests/pack.json.dsse",
+        "databom/receipt.dsse.json",
+        "databom/receipt.tlog-proof",
+        "databom/run.json",
+        "databom/environment.txt",
     }
     folder = Path(
         download_artifacts(run_id=run_id, artifact_path="databom", tracking_uri=client.tracking_uri)
@@ -91,7 +96,11 @@ def check_carries(client: Any, run_id: str, project: Path) -> None:
     for name in ("pack.json", "pack.json.dsse"):
         assert (folder / "manifests" / name).read_bytes() == (kept / name).read_bytes()
     bom = (folder / "bom.cdx.json").read_bytes()
-    assert run.data.tags["databom.bom"] == "sha256:" + hashlib.sha256(bom).hexdigest()
+    assert bom_tag == "sha256:" + hashlib.sha256(bom).hexdigest()
+    receipt = (folder / "receipt.dsse.json").read_bytes()
+    assert receipt_tag == "sha256:" + hashlib.sha256(receipt).hexdigest()
+    assert hashlib.sha256(receipt).hexdigest() in bom.decode()
+    assert f"mlflow:{run_id}" in base64.b64decode(json.loads(receipt)["payload"]).decode()
     assert run_id in bom.decode()
     report = json.loads((folder / "report.json").read_bytes())
     assert (report["verdict"], report["run"]) == ("pass", run_id)

@@ -49,7 +49,7 @@ def make_python(folder: Path, row: str) -> str:
 READ_BACK = """\
 import json, sys, mlflow, mlflow.data
 sys.path.insert(0, {tests!r})
-from support.tracking import artifacts, databom_tags
+from support.tracking import WHOLE, artifacts, databom_tags
 client, runs = mlflow.MlflowClient(), json.load(open("runs.json"))
 assert len(runs) >= 15, runs
 for way, run_id in runs.items():
@@ -57,7 +57,7 @@ for way, run_id in runs.items():
     tags = databom_tags(run)
     assert tags["databom.verdict"] == "pass", (way, tags)
     assert tags["databom.bom"].startswith("sha256:"), way
-    assert len(artifacts(client, run_id)) == 4, way
+    assert len(artifacts(client, run_id)) == WHOLE, way
     (mine,) = [one for one in run.inputs.dataset_inputs if one.dataset.name == "pack"]
     assert type(mlflow.data.get_source(mine)).__name__ == "DatabomSource", way
 """

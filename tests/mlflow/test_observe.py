@@ -31,12 +31,22 @@ IN_THE_RUNS_THREAD = (
     "databom.hosts.tracking",
     "databom.tasks.evidence",
     "databom.tasks.use",
+    "databom.mlflow.closing",
+    "databom.mlflow.telling",
+    "databom.tasks.intents",
 )
 BEHIND_IT = (
     "databom.mlflow.delivery",
     "databom.mlflow.spool",
     "databom.tasks.recorded",
     "databom.tasks.project",
+    "databom.mlflow.flushing",
+    "databom.tasks.ledger",
+    "databom.tasks.outputs",
+    "databom.tasks.receipting",
+    "databom.tasks.receipts",
+    "databom.tasks.signers",
+    "databom.tasks.surroundings",
 )
 BROKEN = [(name, MemoryError()) for name in (*IN_THE_RUNS_THREAD, *BEHIND_IT)] + [
     # What refuses a run in `enforce` must not be able to in `observe`.

@@ -22,6 +22,8 @@ from typing import Any
 
 from support.programs import FIVE_LINES
 
+WHOLE = 8
+"""Artifacts of a run of one signed pin: manifest and envelope, BOM, report, receipt, proof, record, environment."""
 REPOSITORY = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 120
 """Deadline of anything that waits for another process; a test that needs it has failed."""

@@ -11,11 +11,13 @@ official schema. The document is built by hand from plain dicts: the CycloneDX l
 `data`, `modelCard`, `compositions` and `license.licensing` on the way through its own model, which is all we
 have to say.
 
+`receipt` writes the other document a run leaves behind: the statement that becomes its signed receipt.
+
 Pure: no clock, no files, no network. The same pins give the same bytes in whatever order they come; the
 serial number is derived from the content, so two documents with one serial number are one document.
 
 What a BOM here does not promise: it is not signed, it repeats what the pinned manifests say (a payment in it
 is a claim until a receipt is verified), and it does not list assets; the manifest it names by SHA-256 does.
 
-Imports `model` and `errors` only; blind to `checks` and `hosts`.
+Imports `model` and `errors`, and for receipts `trust`'s canonical JSON; blind to `checks` and `hosts`.
 """

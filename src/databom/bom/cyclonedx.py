@@ -34,6 +34,7 @@ from databom.model.digest import hex_of
 from databom.model.expression import NOASSERTION, Atom, atoms, parse_expression
 from databom.model.spdx_ids import EXCEPTIONS
 from databom.model.text import printable
+from databom.model.trainings import PROOF_FILE, RECEIPT_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -106,6 +107,32 @@ def build_bom(
         "dependencies": dependencies,
         "compositions": compositions,
     }
+    return _whole(content)
+
+
+def with_receipt(raw: bytes, receipt: str) -> bytes:
+    """The BOM of a run (of `dumps`) that points to the run's receipt and its proof, which lie beside it.
+
+    The proof has no digest here: any later one for the same receipt is as good.
+
+    Args:
+        raw: a BOM that this module wrote.
+        receipt: the digest of the receipt's bytes.
+    """
+    bom = json.loads(raw)
+    content = {name: bom[name] for name in ("metadata", "components", "dependencies", "compositions")}
+    content["metadata"]["component"]["externalReferences"] = [
+        {
+            "type": "attestation",
+            "url": RECEIPT_FILE,
+            "hashes": [{"alg": "SHA-256", "content": hex_of(receipt)}],
+        },
+        {"type": "log", "url": PROOF_FILE},
+    ]
+    return dumps(_whole(content))
+
+
+def _whole(content: dict[str, Any]) -> dict[str, Any]:
     serial = uuid.uuid5(_NAMESPACE, hashlib.sha256(dumps(content)).hexdigest())
     return {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",

@@ -25,6 +25,7 @@ from databom.cli import (
     approve,
     demo,
     evidence,
+    flush,
     incident,
     keys,
     licenses,
@@ -85,6 +86,7 @@ for _family in (
     incident,
     evidence,
     log,
+    flush,
     demo,
 ):
     for _command in _family.COMMANDS:

@@ -4,7 +4,7 @@
     yaml_text   one entry of a YAML file, edited without touching any other line
     dvc_state   DVC's own memory of file hashes, so that it does not read verified data again
     tracking    MLflow's client
-    git         where a branch left another one, and what a file was there
+    git         where a branch left another one, what a file was there, and what the code is now
 
 Each host is imported inside the function that needs it: `import databom.hosts.dvc_yaml` imports neither DVC
 nor ruamel. A host's exception never leaves this room; what a user can repair becomes a `ConfigError`.

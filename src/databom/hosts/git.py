@@ -225,3 +225,83 @@ def _run(folder: Path, *arguments: str, limit: int = _MAX_ANSWER) -> _Answer:
             watch.cancel()
         errors.seek(0)
         return _Answer(code, out, errors.read(_MAX_ANSWER).decode("utf-8", "replace"))
+
+
+# --- what the code was ------------------------------------------------------------------------------------
+
+_MAX_CHANGES = 4 * 1024 * 1024
+_REMOTE = re.compile(rb"remote\.(.*)\.url (.*)\Z", re.DOTALL)
+_SCP = re.compile(r"(?:[^/@:]+@)?([A-Za-z0-9_.-]+):(?!//)(.+)\Z")
+
+
+class WorkTree(NamedTuple):
+    """The code around a folder, as git sees it."""
+
+    top: Path
+    commit: str | None
+    """None before the first commit."""
+    remote: str | None
+    """Where it came from: a URL without user, password and query; None for a path of this machine."""
+    changed: tuple[str, ...] | None
+    """Files that differ from the commit or are not in it (ignored ones aside), sorted, below `top`; None: too many."""
+
+
+def work_tree(folder: Path) -> WorkTree:
+    """The commit that a folder's work tree is at, and what differs from it.
+
+    Raises:
+        ConfigError: no git program, or no work tree that it can read.
+    """
+    top = _top(folder)
+    status = _run(
+        top,
+        *("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=all", "--no-renames"),
+        limit=_MAX_CHANGES,
+    )
+    if status.code != 0 and len(status.out) <= _MAX_CHANGES:
+        raise _refused("the state of the work tree cannot be told", status)
+    commit, changed = None, set()
+    for line in status.out.split(b"\0"):
+        if line.startswith(b"# branch.oid "):
+            text = line[13:].decode("ascii", "replace")
+            commit = text if _COMMIT.match(text) else None
+        elif line[:2] in (b"1 ", b"u "):
+            changed.add(os.fsdecode(line.split(b" ", 8 if line[:1] == b"1" else 10)[-1]))
+        elif line[:2] == b"? ":
+            changed.add(os.fsdecode(line[2:]))
+    whole = len(status.out) <= _MAX_CHANGES
+    return WorkTree(top, commit, _remote(top), tuple(sorted(changed)) if whole else None)
+
+
+def _remote(top: Path) -> str | None:
+    """The URL of `origin`, else of the remote whose name comes first."""
+    answer = _run(top, "config", "--null", "--get-regexp", r"^remote\..*\.url$")
+    found: dict[str, str] = {}
+    for entry in answer.out.split(b"\0"):
+        if match := _REMOTE.match(entry.replace(b"\n", b" ", 1)):
+            found.setdefault(os.fsdecode(match[1]), os.fsdecode(match[2]))
+    name = "origin" if "origin" in found else min(found, default=None)
+    return None if name is None else shown_remote(found[name])
+
+
+def shown_remote(url: str) -> str | None:
+    """A remote for others to see: scheme, host and path; None where it names a place on this machine."""
+    if "://" not in url:
+        scp = _SCP.match(url)
+        return f"ssh://{scp[1]}/{scp[2].lstrip('/').partition('?')[0]}" if scp else None
+    scheme, _, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    host = authority.rpartition("@")[2]
+    path = path.partition("?")[0].partition("#")[0]
+    if not re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme) or scheme == "file" or not host:
+        return None
+    return printable(f"{scheme}://{host}{slash}{path}", 1_000)
+
+
+def tracks(path: Path) -> bool:
+    """Whether git has this file in a commit or about to be; False also where there is no git to ask."""
+    try:
+        answer = _run(path.parent, "ls-files", "--error-unmatch", "--", path.name)
+    except ConfigError:
+        return False
+    return answer.code == 0

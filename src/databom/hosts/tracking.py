@@ -129,6 +129,23 @@ class Tracking:
             self._client.update_model_version(name, version, description=new)
         return new is not None
 
+    def put_to_model(self, model_id: str, folder: str, files: Mapping[str, bytes]) -> None:
+        """Write files into a folder of a logged model's artifacts (MLflow 3), replacing those of the same name."""
+        place = Path(tempfile.mkdtemp(prefix="databom-"))
+        try:
+            for name, data in files.items():
+                (place / name).write_bytes(data)
+            self._client.log_model_artifacts(model_id, str(place), folder)
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+    def tag_versions(self, run_id: str, key: str, value: str) -> None:
+        """Set a tag of every registered version of the run's models."""
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", run_id):
+            return
+        for one in self._client.search_model_versions(f"run_id = '{run_id}'"):
+            self._client.set_model_version_tag(one.name, one.version, key, value)
+
     def restore_status(self, run_id: str, status: str) -> None:
         """Put a run's status back as it was, keeping its end time."""
         self._client.update_run(run_id, status=status)

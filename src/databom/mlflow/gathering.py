@@ -15,6 +15,7 @@ from databom.mlflow.background import Background
 
 if TYPE_CHECKING:
     from databom.tasks.evidence import RunEvidence
+    from databom.tasks.surroundings import Surroundings
 
 START_BUDGET_SECONDS = 0.1
 """How long a run's start may wait for the sweep."""
@@ -27,10 +28,13 @@ class Gathering:
         self.root = root
         self.evidence: RunEvidence | None = None
         """The best there is by now."""
+        self.around: Surroundings | None = None
+        """Code, environment and what is known of each pin, as they were found after the run's start."""
         self.broken = False
         """The project could not be read at all."""
         self._quick = threading.Event()
         self._full = threading.Event()
+        self._around = threading.Event()
         self._sweeping_since = 0.0
         self._waiting = 0
         self._callbacks: dict[threading.Event, list[Callable[[], None]]] = {self._quick: [], self._full: []}
@@ -76,6 +80,10 @@ class Gathering:
         """Wait until the trees have been compared."""
         return self._full.wait(max(0.0, seconds))
 
+    def wait_around(self, seconds: float) -> bool:
+        """Wait until code and environment have been looked at."""
+        return self._around.wait(max(0.0, seconds))
+
     def wait_sweep(self, deadline: float) -> None:
         """Let a sweep that has only just begun have its small budget; one that had it is not waited for."""
         if self._quick.is_set():
@@ -88,7 +96,7 @@ class Gathering:
         """Look; the seconds it took, imports aside. Called once, in the background."""
         started = time.monotonic()
         try:
-            from databom.tasks import evidence, recorded  # noqa: F401  # imported here, not in the run's thread
+            from databom.tasks import evidence, receipts, recorded  # noqa: F401  # imported here, not in the run's thread
 
             started = time.monotonic()
             self.evidence = evidence.for_run(self.root)
@@ -102,12 +110,29 @@ class Gathering:
             self._reached(self._full)
         return time.monotonic() - started
 
+    def look_around(self) -> None:
+        """Look at code and environment. Called once, after `run`, where no run's start waits for it."""
+        try:
+            from databom.tasks.surroundings import surroundings
+
+            if self.evidence is not None and not self._is_abandoned():
+                self.around = surroundings(self.evidence)
+        except Exception:  # noqa: BLE001  # the receipt says what could not be told
+            self.around = None
+        finally:
+            self.around_is_over()
+
+    def around_is_over(self) -> None:
+        """Code and environment are known, or never will be."""
+        self._around.set()
+
 
 class Gatherer:
     """The thread that looks, and the looks that have not begun."""
 
     def __init__(self) -> None:
         self._background = Background("databom-evidence")
+        self._aside = Background("databom-surroundings")
         self._lock = threading.Lock()
         self._queued: dict[str, Gathering] = {}
         self._slow: set[str] = set()
@@ -142,3 +167,7 @@ class Gatherer:
             self._queued.pop(gathering.root, None)
         took = gathering.run()
         (self._slow.add if took > START_BUDGET_SECONDS else self._slow.discard)(gathering.root)
+        try:
+            self._aside.submit(gathering.look_around)
+        except RuntimeError:  # the interpreter shuts down
+            gathering.around_is_over()

@@ -11,16 +11,21 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from databom.mlflow import spool, warn
+from databom.mlflow import flushing, spool, warn
+from databom.mlflow.background import Background
+from databom.mlflow.closing import Closing, digest_tag
 from databom.mlflow.delivery import Refused, Server
 from databom.mlflow.gathering import Gathering
 from databom.mlflow.place import Place
+from databom.mlflow.telling import Telling
 
 if TYPE_CHECKING:
     from databom.hosts.tracking import Dataset, Tracking
     from databom.tasks.evidence import RunEvidence
+    from databom.tasks.receipts import Ready
 
 BUDGET_SECONDS = 2.0
 """All that a run is ever made to wait for its evidence, start and end together."""
@@ -49,6 +54,7 @@ class Record:
         here: Place,
         gathering: Gathering,
         server: Server,
+        ledgers: Background,
         *,
         client: Any,
         run_id: str,
@@ -82,11 +88,22 @@ class Record:
         self._is_over = False
         self._paths: set[str] = set()
         self._lock = threading.Lock()
+        self._ledgers = ledgers
+        self._closing = Closing(here, run_id, self._shown, ledgers)
+        self._last: _Owed | None = None
+        """What the run is owed since it was closed: from then on it does not change."""
+        self._ready: Ready | None = None
+        self._has_told_models = False
 
     # --- for hooks --------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Have the delivery begun in the background."""
+        """Write down that the run has begun, and have the delivery begun in the background."""
+        try:
+            self._closing.begin(digest_tag(self._earlier))
+        except Exception as error:  # noqa: BLE001  # the run goes on
+            warn.once(f"a run cannot be written down as begun ({type(error).__name__}); it gets no receipt")
+        flushing.settle_soon(self.here.root, self._ledgers)
         settled = time.monotonic() + SETTLE_SECONDS
 
         def first() -> None:
@@ -110,8 +127,16 @@ class Record:
             with self._lock:
                 self._pages.setdefault((name, version), None)
 
-    def finish(self, seconds: float, *, last: bool = True) -> None:
-        """Deliver what is owed, waiting at most `seconds` and what is left of the budget; spool the rest."""
+    @property
+    def telling(self) -> Telling:
+        """Where the hooks note what the run tells its server."""
+        return self._closing.telling
+
+    def finish(self, seconds: float, *, last: bool = True, status: str | None = None) -> None:
+        """Deliver what is owed, waiting at most `seconds` and what is left of the budget; spool the rest.
+
+        The last time the run is closed first, with its receipt: `status` is the one MLflow is about to set.
+        """
         began = time.monotonic()
         deadline = began + min(seconds, BUDGET_SECONDS - self._waited)
         self._is_over = self._is_over or last
@@ -129,6 +154,8 @@ class Record:
             if not self.server.is_late:
                 self.gathering.wait_quick(deadline - time.monotonic())
                 self.gathering.wait_sweep(deadline)
+            if last:
+                self._close(status, deadline)
             patience = 0.0 if self.server.is_late else deadline - time.monotonic()
             if not (self._submit(final) and done.wait(max(0.0, patience))):
                 self.server.was_late()
@@ -139,6 +166,45 @@ class Record:
             self._waited += time.monotonic() - began
             if last:
                 self.let_go()
+
+    def _close(self, status: str | None, deadline: float) -> None:
+        if not self._closing.is_begun:
+            return
+        owed = self._owed()
+        try:
+            verdict = owed.tags["databom.verdict"]
+            waits = self._closing.close(
+                status,
+                verdict,
+                self._evidence(),
+                self.gathering,
+                owed.files,
+                deadline,
+                attach=self._attach,
+            )
+        except Exception as error:  # noqa: BLE001  # the run goes on
+            warn.once(
+                f"a run could not be closed ({type(error).__name__}); its receipt will say that it was aborted"
+            )
+            return
+        self._last = owed
+        ready = self._closing.wait(deadline - time.monotonic(), self._ready_late) if waits else None
+        if ready is not None:
+            self._last = self._with(owed, ready)
+
+    def _with(self, owed: _Owed, ready: Ready) -> _Owed:
+        from databom.tasks.evidence import FOLDER
+
+        self._ready = ready
+        files = {f"{FOLDER}/{name}": data for name, data in ready.files.items()} if self._attach else {}
+        return owed._replace(files={**owed.files, **files}, tags={**owed.tags, **ready.tags})
+
+    def _ready_late(self, ready: Ready) -> None:
+        """The log answered when the run had ended: what is owed now is kept, and delivered if there is time."""
+        assert self._last is not None
+        self._last = self._with(self._last, ready)
+        self._keep(NO_TIME, quiet=True)
+        self._submit(self._deliver_last)
 
     def let_go(self) -> None:
         """The run needs nothing more from the look at its project."""
@@ -167,6 +233,9 @@ class Record:
         if not self._is_over:
             self._deliver(first=False)
 
+    def _deliver_last(self) -> None:
+        self._deliver(first=False)
+
     def _submit(self, job: Callable[[], None], due: float = 0.0) -> bool:
         try:
             self.server.submit(job, due=due)
@@ -186,7 +255,14 @@ class Record:
             return False
         if not first:
             spool.forget(self.here.root, self.run_id)
+            self._handed_over()
         return True
+
+    def _handed_over(self) -> None:
+        from databom.tasks.receipts import handed_over
+
+        if self._ready is not None and self._ready.is_logged:
+            handed_over(Path(self.here.root), self._ready.id)
 
     def _send(self, owed: _Owed, *, first: bool) -> None:
         server, tracking, run_id = self.server, self._tracking, self.run_id
@@ -207,6 +283,10 @@ class Record:
         if tags:
             server.call(lambda: tracking.set_tags(run_id, tags))
             self._tags.update(tags)
+        parcel = self._parcel(owed)
+        if parcel.models and not self._has_told_models:
+            server.call(lambda: spool.send_to_models(tracking, parcel))
+            self._has_told_models = True
 
     # --- what there is to say -----------------------------------------------------------------------
 
@@ -226,6 +306,8 @@ class Record:
         from databom.bom.attribution import attribution, brief
         from databom.tasks.evidence import FOLDER, format_tags
 
+        if self._last is not None:
+            return self._last
         try:
             evidence = self._evidence()
             if evidence is not None:
@@ -257,11 +339,8 @@ class Record:
         verdict = "fail" if self.here.problem or self.gathering.broken else "unverified"
         return _Owed((), {}, {}, format_tags(self.here.pins, verdict=verdict))
 
-    def _keep(self, why: str, owed: _Owed | None = None) -> None:
-        """Spool what the run is owed, and say so once for each server."""
-        owed = owed or self._owed()
-        root = self.here.root
-        parcel = spool.Parcel(
+    def _parcel(self, owed: _Owed) -> spool.Parcel:
+        return spool.Parcel(
             run_id=self.run_id,
             tracking=self._shown,
             tags=owed.tags,
@@ -270,15 +349,22 @@ class Record:
             manifests={path.rpartition("/")[2]: _digest(data) for path, data in owed.manifests.items()},
             versions=tuple(self._pages) if owed.credit is not None else (),
             credit=owed.credit or "",
+            models=self._ready.models if self._ready is not None and self._attach else (),
         )
+
+    def _keep(self, why: str, owed: _Owed | None = None, *, quiet: bool = False) -> None:
+        """Spool what the run is owed, and say so once for each server."""
+        root = self.here.root
         try:
-            kept = spool.put(root, parcel)
+            kept = spool.put(root, self._parcel(owed or self._owed()))
+            if kept:
+                self._handed_over()
         except Exception:  # noqa: BLE001  # a disk that is full too must not hurt the run
             kept = False
         where = (
             f"is kept in {root}/.databom/spool and delivered later" if kept else "could not be kept either"
         )
-        if self.server.is_first_trouble():
+        if not quiet and self.server.is_first_trouble():
             warn.once(
                 f"the evidence of runs could not be delivered to {self._shown} ({why}); "
                 f"it {where}. The runs themselves are not affected"

@@ -24,11 +24,13 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from databom.mlflow import place, switch, warn
-from databom.mlflow.background import is_ours
+from databom.mlflow.background import Background, is_ours
+from databom.mlflow.closing import crashed
 from databom.mlflow.delivery import Server
 from databom.mlflow.gathering import Gatherer, Gathering
 from databom.mlflow.place import Place
 from databom.mlflow.record import BUDGET_SECONDS, Record
+from databom.mlflow.telling import Hashing, Telling
 
 MAX_OPEN_RUNS = 4096
 """Runs that began and did not end in this process (bare clients may never end one); the oldest are let go."""
@@ -55,9 +57,11 @@ class _State:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.gatherer = Gatherer()
+        self.ledgers = Background("databom-receipts")
         self.servers: dict[str, Server] = {}
         self.open: OrderedDict[tuple[str, str], Record] = OrderedDict()
         self.latest: dict[str, Gathering] = {}
+        self.is_exiting = False
         self.local = threading.local()
         """`created`: the id of this thread's newest run; `status`: what `get_run` last said of one."""
 
@@ -226,6 +230,7 @@ def _begin(ticket: Ticket, client: Any, run: Any, earlier: Mapping[str, str] | N
         ticket.here,
         ticket.gathering,
         _state.server(str(client.tracking_uri)),
+        _state.ledgers,
         client=client,
         run_id=run.info.run_id,
         artifact_uri=run.info.artifact_uri,
@@ -367,7 +372,52 @@ def registered(client: Any, version: Any) -> None:
         warn.once("could not credit the data on the page of a registered model; `databom gate` finds it")
 
 
-def ending(client: Any, run_id: str) -> None:
+def told(client: Any, run_id: object) -> Telling | None:
+    """Where to note what a call tells about a run; None for a run that is not ours to watch, or a call of our own."""
+    if is_ours() or not isinstance(run_id, str):
+        return None
+    record = _state.get((str(client.tracking_uri), run_id))
+    return None if record is None else record.telling
+
+
+def model_of(client: Any, run_id: object, models: object) -> None:
+    """A run says which logged models it made."""
+    telling = told(client, run_id)
+    for one in models if telling is not None and isinstance(models, (list, tuple)) else ():
+        if isinstance(model_id := getattr(one, "model_id", None), str):
+            assert telling is not None
+            telling.model(model_id)
+
+
+def told_by_model(client: Any, model_id: object) -> Telling | None:
+    """The same for a logged model: of the run that made it."""
+    if is_ours():
+        return None
+    uri = str(client.tracking_uri)
+    return next(
+        (
+            record.telling
+            for record in _state.records()
+            if record.key[0] == uri and model_id in record.telling.models
+        ),
+        None,
+    )
+
+
+def hashing(
+    telling: Telling, prefix: str, below: object, place: object = None, **named: object
+) -> Hashing | None:
+    """Have files hashed that are about to be uploaded; None where they cannot be."""
+    local = place if place is not None else named.get("local_path", named.get("local_dir"))
+    parts = [prefix, *(part for part in str(below or "").split("/") if part)]
+    try:
+        return Hashing(telling, "/".join(parts), os.fspath(local)).start()  # type: ignore[call-overload]
+    except (TypeError, RuntimeError):
+        telling.missed("outputs")
+        return None
+
+
+def ending(client: Any, run_id: str, status: str | None = None) -> None:
     """Before a run's terminal status is set: deliver what is left, within the run's budget."""
     if is_ours():
         return
@@ -375,7 +425,7 @@ def ending(client: Any, run_id: str) -> None:
         _state.local.created = None
         record = _state.take((str(client.tracking_uri), run_id))
         if record is not None:
-            record.finish(BUDGET_SECONDS)
+            record.finish(BUDGET_SECONDS, status=crashed(status, at_exit=_state.is_exiting))
     except Exception:  # noqa: BLE001  # the hook must not hurt the run
         warn.once("could not record the end of a run")
 
@@ -383,6 +433,7 @@ def ending(client: Any, run_id: str) -> None:
 def at_exit() -> None:
     """At the interpreter's end: runs that nobody ended get what they lack, all of them within one budget."""
     try:
+        _state.is_exiting = True
         deadline = time.monotonic() + BUDGET_SECONDS
         for record in _state.records():
             record.finish(max(0.0, deadline - time.monotonic()), last=False)

@@ -47,6 +47,8 @@ class Parcel:
     versions: tuple[tuple[str, str], ...] = ()
     """Registered versions whose pages are to say `credit`."""
     credit: str = ""
+    models: tuple[str, ...] = ()
+    """Logged models of the run, which get a copy of its receipt."""
 
 
 def folder(root: str) -> Path:
@@ -86,9 +88,31 @@ def put(root: str, parcel: Parcel) -> bool:
         "inputs": [{**asdict(one), "tags": dict(one.tags)} for one in parcel.inputs],
         "versions": [list(one) for one in parcel.versions],
         "credit": parcel.credit,
+        "models": list(parcel.models),
     }
     files.write_atomic(target, json.dumps(value, indent=1).encode(), mode=0o600)
     return True
+
+
+def add(root: str, parcel: Parcel) -> bool:
+    """Keep a parcel beside what is kept for the same run already; where both say something, the new one holds.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    before = read(path_of(root, parcel.run_id))
+    if before is not None and before.tracking == parcel.tracking:
+        parcel = replace(
+            parcel,
+            tags={**before.tags, **parcel.tags},
+            files={**before.files, **parcel.files},
+            manifests={**before.manifests, **parcel.manifests},
+            inputs=parcel.inputs or before.inputs,
+            versions=tuple(dict.fromkeys((*before.versions, *parcel.versions))),
+            credit=parcel.credit or before.credit,
+            models=tuple(dict.fromkeys((*before.models, *parcel.models))),
+        )
+    return put(root, parcel)
 
 
 def forget(root: str, run_id: str) -> None:
@@ -129,6 +153,7 @@ def read(path: Path) -> Parcel | None:
             manifests={_text(key): _text(digest) for key, digest in value["manifests"].items()},
             versions=tuple((_text(name), _text(number)) for name, number in value.get("versions", ())),
             credit=_text(value.get("credit", "")),
+            models=tuple(_text(one) for one in value.get("models", [])),
         )
     except (DatabomError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
@@ -137,6 +162,7 @@ def read(path: Path) -> Parcel | None:
         and all(re.fullmatch(rf"{FOLDER}/[A-Za-z0-9_.-]+", key) for key in parcel.files)
         and all(re.fullmatch(r"[A-Za-z0-9_-]+\.json(\.dsse)?", key) for key in parcel.manifests)
         and all(one.source_type == SOURCE_TYPE for one in parcel.inputs)
+        and all(_PLAIN.match(one) for one in parcel.models)
     )
     return parcel if ours else None
 
@@ -217,3 +243,24 @@ def send(tracking: Tracking, parcel: Parcel, artifact_uri: str | None) -> None:
         record.credit(tracking, version, parcel.credit)
     if parcel.tags:
         tracking.set_tags(parcel.run_id, parcel.tags)
+    send_to_models(tracking, parcel)
+
+
+def send_to_models(tracking: Tracking, parcel: Parcel) -> None:
+    """Give the run's models a copy of its receipt; one that was deleted meanwhile is passed over."""
+    from databom.hosts.tracking import is_gone
+    from databom.model.trainings import PROOF_FILE, RECEIPT_FILE
+    from databom.tasks.evidence import FOLDER
+
+    wanted = {name: parcel.files.get(f"{FOLDER}/{name}") for name in (RECEIPT_FILE, PROOF_FILE)}
+    files = {name: data for name, data in wanted.items() if data is not None}
+    digest = parcel.tags.get("databom.receipt")
+    if not parcel.models or digest is None:
+        return
+    for model_id in parcel.models if files else ():
+        try:
+            tracking.put_to_model(model_id, FOLDER, files)
+        except Exception as error:
+            if not is_gone(error):
+                raise
+    tracking.tag_versions(parcel.run_id, "databom.receipt", digest)

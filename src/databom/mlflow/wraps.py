@@ -1,4 +1,4 @@
-"""Seven thin wraps around MLflow's classes: where a run is created, resumed, fed and ended, a model registered.
+"""Thin wraps around MLflow's classes: where a run is created, resumed, fed, ended, a model registered; what it tells.
 
 Class methods, not module functions: every way to begin a run passes through them, also an early-bound
 `from mlflow import start_run`, Lightning's bare client and the children of a grid search. Not MLflow's own
@@ -13,6 +13,9 @@ every exception, so it could never refuse a run.
 | `MlflowClient.log_inputs` | which datasets the run's own code logs |
 | `MlflowClient.set_terminated`, `.update_run` | the end |
 | `MlflowClient._create_model_version` | every registration of a model; an MLflow without it goes without |
+| `MlflowClient.log_param`, `.log_metric`, `.log_batch` | what the receipt digests; every fluent call passes here |
+| `MlflowClient.log_artifact`, `.log_artifacts` | files, hashed where they are before they are gone |
+| `MlflowClient.log_outputs`, `.log_model_artifacts` | logged models (MLflow 3): whose they are, and their files |
 
 The wraps decide nothing: they call `runs` and MLflow, in an order in which neither can keep the other from running.
 """
@@ -24,6 +27,7 @@ import functools
 import importlib.abc
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
@@ -58,7 +62,9 @@ def install() -> bool:
         )
         # All or nothing: an MLflow that lacks one of them fails here, before any is replaced.
         wanted = tuple(one for one in wanted if one[1] != _REGISTER or hasattr(client_class, _REGISTER))
-        for owner, name, original, wrap in [(o, n, getattr(o, n), w) for o, n, w in wanted]:
+        found = [(o, n, getattr(o, n), w) for o, n, w in wanted]
+        heard = [(client_class, n, getattr(client_class, n, None), w) for n, w in _HEARD.items()]
+        for owner, name, original, wrap in [*(one for one in heard if one[2] is not None), *found]:
             wrapped = functools.wraps(original)(wrap(original))
             setattr(wrapped, _MARK, original)
             setattr(owner, name, wrapped)
@@ -137,13 +143,13 @@ def _create_model_version(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _set_terminated(original: Callable[..., Any]) -> Callable[..., Any]:
-    def set_terminated(self: Any, run_id: str, *args: Any, **kwargs: Any) -> Any:
+    def set_terminated(self: Any, run_id: str, status: str | None = None, *args: Any, **kwargs: Any) -> Any:
         # A run that MLflow calls finished has its evidence. A Ctrl-C while we wait still ends the run.
         try:
             with _harmless():
-                runs.ending(self, run_id)
+                runs.ending(self, run_id, status)
         finally:
-            answer = original(self, run_id, *args, **kwargs)
+            answer = original(self, run_id, status, *args, **kwargs)
         return answer
 
     return set_terminated
@@ -154,12 +160,110 @@ def _update_run(original: Callable[..., Any]) -> Callable[..., Any]:
         try:
             if status in _TERMINAL:
                 with _harmless():
-                    runs.ending(self, run_id)
+                    runs.ending(self, run_id, status)
         finally:
             answer = original(self, run_id, status, *args, **kwargs)
         return answer
 
     return update_run
+
+
+# --- what a run tells ---------------------------------------------------------------------------------
+
+
+def _hearing(note: Callable[..., None]) -> Callable[..., Any]:
+    """A wrap that calls MLflow first, and then notes what was said."""
+
+    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
+            answer = original(self, *args, **kwargs)
+            with _harmless():
+                note(self, *args, **kwargs)
+            return answer
+
+        return wrapped
+
+    return wrap
+
+
+def _param(client: Any, run_id: str, key: Any, value: Any, *_: Any, **__: Any) -> None:
+    if (telling := runs.told(client, run_id)) is not None:
+        telling.params([(key, value)])
+
+
+def _metric(
+    client: Any,
+    run_id: str,
+    key: Any,
+    value: Any,
+    timestamp: Any = None,
+    step: Any = None,
+    *_: Any,
+    **__: Any,
+) -> None:
+    if (telling := runs.told(client, run_id)) is not None:
+        telling.metrics([(key, value, step, timestamp or time.time_ns() // 1_000_000)])
+
+
+def _batch(client: Any, run_id: str, metrics: Any = (), params: Any = (), *_: Any, **__: Any) -> None:
+    if (telling := runs.told(client, run_id)) is not None:
+        telling.params([(one.key, one.value) for one in params])
+        telling.metrics([(one.key, one.value, one.step, one.timestamp) for one in metrics])
+
+
+def _outputs(client: Any, run_id: str, models: Any = (), *_: Any, **__: Any) -> None:
+    runs.model_of(client, run_id, models)
+
+
+def _uploading(begin: Callable[..., Any]) -> Callable[..., Any]:
+    """A wrap that has files hashed while MLflow uploads them."""
+
+    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
+            hashing = None
+            with _harmless():
+                hashing = begin(self, *args, **kwargs)
+            uploaded = False
+            try:
+                answer = original(self, *args, **kwargs)
+                uploaded = True
+            finally:
+                if hashing is not None:
+                    with _harmless():
+                        hashing.finish(uploaded=uploaded)
+            return answer
+
+        return wrapped
+
+    return wrap
+
+
+def _files(
+    client: Any, run_id: str, place: Any = None, artifact_path: str | None = None, **named: Any
+) -> Any:
+    telling = runs.told(client, run_id)
+    return None if telling is None else runs.hashing(telling, "artifacts", artifact_path, place, **named)
+
+
+def _model_files(
+    client: Any, model_id: str, place: Any = None, artifact_path: str | None = None, **named: Any
+) -> Any:
+    telling = runs.told_by_model(client, model_id)
+    if telling is None:
+        return None
+    return runs.hashing(telling, f"models/{model_id}", artifact_path, place, **named)
+
+
+_HEARD: dict[str, Callable[..., Any]] = {
+    "log_param": _hearing(_param),
+    "log_metric": _hearing(_metric),
+    "log_batch": _hearing(_batch),
+    "log_outputs": _hearing(_outputs),
+    "log_artifact": _uploading(_files),
+    "log_artifacts": _uploading(_files),
+    "log_model_artifacts": _uploading(_model_files),
+}
+"""Of `MlflowClient`; which of them there are depends on its version. Without them a receipt says less."""
 
 
 # --- while `import mlflow` is still going on ------------------------------------------------------

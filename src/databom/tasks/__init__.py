@@ -51,6 +51,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "redact": "databom.tasks.redacting",
         "sign": "databom.tasks.signing",
         "sync": "databom.tasks.syncing",
+        "training": "databom.tasks.training",
         "trust_add": "databom.tasks.keyring",
         "trust_diff": "databom.tasks.rotating",
         "trust_draft": "databom.tasks.rotating",
@@ -60,6 +61,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "trust_update": "databom.tasks.rotating",
         "update": "databom.tasks.updating",
         "verify": "databom.tasks.verifying",
+        "verify_receipt": "databom.tasks.receipting",
         "waive": "databom.tasks.approving",
     },
 )

@@ -22,7 +22,7 @@ from databom.trust.encoding import decode64, encode64, read_json, refuse
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from databom.trust.keys import PrivateKey, PublicKey
+    from databom.trust.keys import PublicKey, Signer
 
 MAX_ENVELOPE_BYTES = 1 << 20
 """A statement about a manifest takes a kilobyte; an envelope over one mebibyte is refused unread."""
@@ -121,7 +121,7 @@ def format_envelope(envelope: Envelope) -> bytes:
     return (json.dumps(document, indent=2) + "\n").encode()
 
 
-def sign(payload_type: str, payload: bytes, keys: Iterable[PrivateKey]) -> Envelope:
+def sign(payload_type: str, payload: bytes, keys: Iterable[Signer]) -> Envelope:
     """Sign with each key, in the order of their keyids. ECDSA signatures are DER."""
     message = pae(payload_type, payload)
     ordered = sorted(keys, key=lambda key: key.public.keyid)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, Protocol
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
@@ -192,6 +192,17 @@ class PublicKey:
         key = load_der_public_key(self.spki)
         assert isinstance(key, ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey)
         return key
+
+
+class Signer(Protocol):
+    """Whoever signs as a `PrivateKey` does: a key of ours, or one that never leaves its hardware."""
+
+    @property
+    def public(self) -> PublicKey:
+        """The key that verifies."""
+
+    def sign(self, message: bytes) -> bytes:
+        """Sign: 64 bytes of Ed25519, or ECDSA with SHA-256 in DER."""
 
 
 class PrivateKey:

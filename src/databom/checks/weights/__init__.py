@@ -26,7 +26,7 @@ their entries:
 * `safetensors`: one entry a tensor, `<dtype> [<shape>] <name>`, by the SHA-256 of its bytes; `__metadata__` is left
   out.
 * `tree`: the files of a folder, by their weights digests. Of an MLflow model (a folder with an `MLmodel`) without the
-  files that are about it (`ABOUT`).
+  files that are about it (`ABOUT`, and the copy of the receipt in `databom/`).
 """
 
 from __future__ import annotations
@@ -52,6 +52,10 @@ ABOUT = frozenset(
 """Files that MLflow writes about a model: ids, times, the environment, examples. A receipt has what matters of them."""
 
 
+RECEIPTS = "databom/"
+"""A logged model carries a copy of its run's receipt, which came after its weights."""
+
+
 def weights_of(path: Path) -> Weights:
     """The weights digest of a file, or of all files in a folder. Links are not followed.
 
@@ -72,10 +76,14 @@ def weights_of(path: Path) -> Weights:
                 f"{path}/{name} is a {kind}: a model is made of files", where=f"{path}/{name}"
             )
     is_model = MODEL_FILE in names
-    wanted = sorted(name for name in names if not (is_model and name in ABOUT))
+    wanted = sorted(name for name in names if not (is_model and _is_about(name)))
     found = {name: _of_file(tree, name) for name in wanted}
     opaque = tuple(name for name, weights in found.items() if weights.opaque)
     return Weights(listing("tree", {name: weights.hex for name, weights in found.items()}), "tree", opaque)
+
+
+def _is_about(name: str) -> bool:
+    return name in ABOUT or name.startswith(RECEIPTS)
 
 
 def _of_file(tree: LocalTree, name: str) -> Weights:
