@@ -104,7 +104,7 @@ ROOMS = (
     "evidence",
 )
 CODE = re.compile(rf"(?:{'|'.join(ROOMS)})\.[a-z]+(?:-[a-z]+)*")
-FILES = {"log.pem", "manifest.json", "receipt.pem", "storage.py", "trust.json"}
+FILES = {"receipt.tlog-proof", "log.pem", "manifest.json", "receipt.pem", "storage.py", "trust.json"}
 """Look like codes and are file names."""
 PREFIXES = {"manifest", "lock", "trust"}
 """Documents the strict reader refuses under codes of their own: `<prefix>.syntax`, `<prefix>.limit`."""
@@ -134,7 +134,7 @@ def test_pages_name_no_other_finding() -> None:
 # --- environment variables ---------------------------------------------------------------------------
 
 VARIABLE = re.compile(
-    r"(?:DATABOM|AWS|R2|DVC)_[A-Z0-9_]+|NETRC|PYTHONPATH|SSL_CERT_FILE|HTTPS_PROXY|XDG_(?:CONFIG|CACHE)_HOME"
+    r"(?:DATABOM|AWS|R2|DVC)_[A-Z0-9_]+|NETRC|PYTHONPATH|SSL_CERT_FILE|HTTPS_PROXY|XDG_(?:CONFIG|CACHE)_HOME|(?:LOCAL|OMPI_COMM_WORLD)_RANK|SLURM_PROCID"
 )
 NOT_THE_USERS = {"DVC_NO_ANALYTICS"}
 """Set by the demo for the programs it runs."""

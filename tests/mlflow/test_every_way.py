@@ -59,7 +59,15 @@ def trained(
     return Trained(MlflowClient(uri), json.loads((folder / "runs.json").read_text()), folder)
 
 
-def check_carries(client: Any, run_id: str, project: Path) -> None:
+RECEIPT = (
+    "databom/receipt.dsse.json",
+    "databom/receipt.tlog-proof",
+    "databom/run.json",
+    "databom/environment.txt",
+)
+
+
+def check_carries(client: Any, run_id: str, project: Path, *, has_ended: bool = True) -> None:
     """The run carries everything that interface.md promises, and each part says the same."""
     import hashlib
 
@@ -68,7 +76,7 @@ def check_carries(client: Any, run_id: str, project: Path) -> None:
     pin = json.loads((project / "databom.lock").read_text())["pins"]["pack"]
     run = client.get_run(run_id)
     tags = databom_tags(run)
-    bom_tag, receipt_tag = tags.pop("databom.bom"), tags.pop("databom.receipt")
+    bom_tag, receipt_tag = tags.pop("databom.bom"), tags.pop("databom.receipt", None)
     assert tags == {
         "databom.verdict": "pass",
         "databom.pins": "pack",
@@ -85,10 +93,7 @@ def check_carries(client: Any, run_id: str, project: Path) -> None:
         "databom/report.json",
         "databom/manifests/pack.json",
         "databom/manifests/pack.json.dsse",
-        "databom/receipt.dsse.json",
-        "databom/receipt.tlog-proof",
-        "databom/run.json",
-        "databom/environment.txt",
+        *(RECEIPT if has_ended else ()),
     }
     folder = Path(
         download_artifacts(run_id=run_id, artifact_path="databom", tracking_uri=client.tracking_uri)
@@ -97,10 +102,12 @@ def check_carries(client: Any, run_id: str, project: Path) -> None:
         assert (folder / "manifests" / name).read_bytes() == (kept / name).read_bytes()
     bom = (folder / "bom.cdx.json").read_bytes()
     assert bom_tag == "sha256:" + hashlib.sha256(bom).hexdigest()
-    receipt = (folder / "receipt.dsse.json").read_bytes()
-    assert receipt_tag == "sha256:" + hashlib.sha256(receipt).hexdigest()
-    assert hashlib.sha256(receipt).hexdigest() in bom.decode()
-    assert f"mlflow:{run_id}" in base64.b64decode(json.loads(receipt)["payload"]).decode()
+    assert (receipt_tag is not None) == has_ended
+    if has_ended:
+        receipt = (folder / "receipt.dsse.json").read_bytes()
+        assert receipt_tag == "sha256:" + hashlib.sha256(receipt).hexdigest()
+        assert hashlib.sha256(receipt).hexdigest() in bom.decode()
+        assert f"mlflow:{run_id}" in base64.b64decode(json.loads(receipt)["payload"]).decode()
     assert run_id in bom.decode()
     report = json.loads((folder / "report.json").read_bytes())
     assert (report["verdict"], report["run"]) == ("pass", run_id)
@@ -119,7 +126,9 @@ def check_carries(client: Any, run_id: str, project: Path) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_carries_the_evidence(trained: Trained, way: str) -> None:
-    check_carries(trained.client, trained.runs[way], trained.project)
+    # A client that never ends its run has no receipt before somebody closes it as aborted.
+    ended = way != "client left open"
+    check_carries(trained.client, trained.runs[way], trained.project, has_ended=ended)
 
 
 def test_children_of_a_grid_search_carry_it_too(trained: Trained) -> None:
@@ -215,7 +224,7 @@ def test_databom_project_names_the_project_from_anywhere(
     check_carries(MlflowClient(store), run_id_of(done), project)
 
 
-def test_one_pin_costs_six_calls(
+def test_one_pin_costs_ten_calls(
     tmp_path: Path, project: Path, metadata: Path, board: Switchboard, make_project: Any
 ) -> None:
     outside = tmp_path / "outside"
@@ -225,7 +234,7 @@ def test_one_pin_costs_six_calls(
     without = len(board.calls)
     assert run_python(FIVE_LINES, project, env).returncode == 0
     ours = board.calls[without:]
-    assert len(ours) - without <= 6, ours
+    assert len(ours) - without <= 10, ours
 
 
 def test_only_tags_where_the_project_says_so(project: Path, store: str, metadata: Path) -> None:

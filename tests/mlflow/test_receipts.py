@@ -163,11 +163,30 @@ def test_a_run_that_made_nothing_is_about_its_record(inside: Path) -> None:
     assert subjects_of(raw)[name]["digest"]["sha256"] == sha256(artifact(run.info.run_id, "run.json"))[7:]
 
 
-class Doubler:
-    """A model that needs no library."""
+def test_a_hash_that_takes_long_holds_nothing_up(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import mlflow
 
-    def predict(self, model_input: Any, params: Any = None) -> Any:
-        return model_input
+    from databom.mlflow import telling
+    from databom.tasks import outputs
+
+    let_go = threading.Event()
+    real = outputs.subjects
+
+    def slow(prefix: str, place: Path) -> Any:
+        let_go.wait(60)
+        return real(prefix, place)
+
+    monkeypatch.setattr(outputs, "subjects", slow)
+    monkeypatch.setattr(telling, "HASH_PATIENCE_SECONDS", 0.1)
+    (inside / "a.txt").write_text("a")
+    with mlflow.start_run() as run:
+        mlflow.log_artifact("a.txt")
+    raw = the_receipt(run.info.run_id, inside)
+    assert "outputs" in internal_of(raw)["unknown"]
+    let_go.set()
+    with mlflow.start_run() as run:
+        mlflow.log_artifact("a.txt")
+    assert list(subjects_of(the_receipt(run.info.run_id, inside))) == ["artifacts/a.txt"]
 
 
 def test_a_logged_model_is_named_and_carries_a_copy(inside: Path, tmp_path: Path) -> None:

@@ -6,8 +6,9 @@
                 later, when the sweep is done too, so that they are written once (`evidence settles`)
     ending      deliver what is missing or has changed; wait at most what is left of the run's 2 seconds; spool the rest
 
-For one signed pin that is six calls to the server: one for the inputs, two manifest files, BOM, report, one batch of
-tags. Three more (BOM, report, tags) if what the run used became known only after they were written.
+For one signed pin that is ten calls to the server: one for the inputs, two manifest files, BOM, report, receipt, proof,
+the two documents that the receipt names, one batch of tags. Three more (BOM, report, tags) where the run takes longer
+than a second: these are then written twice.
 
 Every function here is called from a wrap around MLflow's client and keeps one promise: in `observe` nothing but a
 Ctrl-C leaves it. State is kept by (tracking URI, run id): a client may be bound to another server than the default.

@@ -4,13 +4,14 @@ In this process and from the calls themselves, not from the server afterwards: a
 down, and must not repeat what a server says. What another process logs to the same run is in that process's receipt or
 in none.
 
-Files are hashed by a thread of their own while MLflow uploads them; the call that uploads is held up for what is left,
-and at most for two seconds. What was not hashed by then, or changed in between, the receipt names as unknown.
+Files are hashed by a thread of their own while MLflow uploads them. All the uploads of a run are held up for one second
+together; what is not hashed by then goes on, and what is not by the run's end the receipt says is unknown.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ from databom.model.trainings import Told
 
 MAX_KEYS = 10_000
 MAX_OUTPUTS = 200_000
-HASH_PATIENCE_SECONDS = 2.0
-"""How much longer than its upload a file's hash may take; hashing is faster than any network."""
+HASH_PATIENCE_SECONDS = 1.0
+"""How much longer than their uploads the hashes of a run may take; hashing is faster than any network."""
 
 
 class Telling:
@@ -30,7 +31,10 @@ class Telling:
         self._told = Told()
         self._steps: dict[str, tuple[int, int]] = {}
         self._models: dict[str, None] = {}
+        self._hashing = 0
         self._lock = threading.Lock()
+        self.patience = HASH_PATIENCE_SECONDS
+        """Seconds that the run may still be made to wait for hashes."""
 
     def params(self, items: Iterable[tuple[Any, Any]]) -> None:
         """Params that were logged."""
@@ -68,6 +72,11 @@ class Telling:
         with self._lock:
             self._told.missed.add(what)
 
+    def hashing(self, change: int) -> None:
+        """So many more uploads are being hashed, or fewer."""
+        with self._lock:
+            self._hashing += change
+
     def made(self, found: Iterable[Mapping[str, Any]]) -> None:
         """Outputs that were hashed."""
         with self._lock:
@@ -81,19 +90,21 @@ class Telling:
         """A copy of all that was heard by now."""
         with self._lock:
             one = self._told
-            return Told(
-                dict(one.params), dict(one.metrics), dict(one.config), dict(one.outputs), set(one.missed)
-            )
+            missed = one.missed | ({"outputs"} if self._hashing > 0 else set())
+            return Told(dict(one.params), dict(one.metrics), dict(one.config), dict(one.outputs), missed)
 
 
 class Hashing:
-    """Files that are being uploaded, and hashed meanwhile."""
+    """Files that are being uploaded, and hashed meanwhile. Whichever ends last notes them."""
 
     def __init__(self, telling: Telling, prefix: str, place: str) -> None:
         self._telling = telling
         self._prefix = prefix
         self._place = place
         self._found: list[dict[str, Any]] | None = None
+        self._is_hashed = False
+        self._uploaded: bool | None = None
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="databom-hashing", daemon=True)
 
     def start(self) -> Hashing:
@@ -103,21 +114,35 @@ class Hashing:
             RuntimeError: no thread can be started.
         """
         self._thread.start()
+        self._telling.hashing(1)
         return self
 
     def _run(self) -> None:
+        found = None
         try:
             from databom.tasks.outputs import subjects
 
-            self._found = subjects(self._prefix, Path(self._place))
+            found = subjects(self._prefix, Path(self._place))
         except Exception:  # noqa: BLE001  # the receipt says that they are unknown
-            self._found = None
+            found = None
+        with self._lock:
+            self._found, self._is_hashed = found, True
+            self._note()
 
     def finish(self, *, uploaded: bool) -> None:
-        """The upload has ended: note what was hashed, or that it was not."""
-        self._thread.join(HASH_PATIENCE_SECONDS)
-        found = None if self._thread.is_alive() else self._found
-        if found is None:
+        """The upload has ended: wait for the hash what may still be waited for this run."""
+        began = time.monotonic()
+        self._thread.join(self._telling.patience)
+        self._telling.patience = max(0.0, self._telling.patience - (time.monotonic() - began))
+        with self._lock:
+            self._uploaded = uploaded
+            self._note()
+
+    def _note(self) -> None:
+        if not self._is_hashed or self._uploaded is None:
+            return
+        self._telling.hashing(-1)
+        if self._found is None:
             self._telling.missed("outputs")
-        elif uploaded:
-            self._telling.made(found)
+        elif self._uploaded:
+            self._telling.made(self._found)
