@@ -37,6 +37,8 @@ USAGES: dict[str, frozenset[str]] = {
     **{purpose: frozenset({purpose}) for purpose in _EVERY},
 }
 """The purposes of `[use]` that each usage word covers."""
+_OF_SIGNALS = frozenset({"ai-train-generative", "data-mining"})
+"""Words for what signals refuse. Among what is permitted they would say more than RSL does."""
 _PASSING_ON = frozenset({"redistribute", "redistribution", "resale"})
 _PLAIN = frozenset(
     (
@@ -106,7 +108,7 @@ def by_words(
 ) -> Iterator[Reason]:
     """What lists of RSL's words refuse, or leave to a person. An empty list says nothing."""
     allowed, refused, users = map(_words, (permits, prohibits, user))
-    if allowed and not any(covers(word, use) for word in allowed):
+    if allowed and not any(covers(word, use) for word in allowed if word not in _OF_SIGNALS):
         yield _no(f"{where}permits does not have the use {use.purpose!r}: {_listed(allowed)}")
     for word in refused:
         if word not in USAGES and word not in _PASSING_ON:

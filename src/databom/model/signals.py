@@ -12,11 +12,12 @@ names. A word nobody knows is left out, as those standards ask: what is not said
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
+from databom.errors import InputError
+from databom.model import strictjson
 from databom.model.claims import Signal
 
 KINDS = ("aipref", "cawg", "content-signal", "rsl", "tdmrep")
@@ -26,11 +27,16 @@ _NO = frozenset({"n", "no", "0", "?0", "false", "notallowed", "constrained"})
 _WORDS: Mapping[str, Mapping[str, str]] = {
     "aipref": {"train-ai": "ai-train", "search": "search"},
     "content-signal": {"ai-train": "ai-train", "ai-input": "ai-input", "search": "search"},
+    # Until C2PA 2.0 the assertion was C2PA's own, with the same entries.
     "cawg": {
-        "cawg.ai_training": "ai-train",
-        "cawg.ai_generative_training": "ai-train-generative",
-        "cawg.ai_inference": "ai-input",
-        "cawg.data_mining": "data-mining",
+        f"{owner}.{name}": word
+        for owner in ("c2pa", "cawg")
+        for name, word in (
+            ("ai_training", "ai-train"),
+            ("ai_generative_training", "ai-train-generative"),
+            ("ai_inference", "ai-input"),
+            ("data_mining", "data-mining"),
+        )
     },
 }
 
@@ -86,18 +92,17 @@ def _entries(value: dict[str, Any]) -> dict[str, str]:
 
 def _object(text: str) -> dict[str, Any]:
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        raise Unreadable("it is no JSON") from None
+        value = strictjson.loads(text.encode("utf-8", "surrogatepass"), prefix="signal")
+    except InputError as error:
+        raise Unreadable(f"it is no JSON: {error.problems[0].what}") from None
     if not isinstance(value, dict):
         raise Unreadable("it is no JSON object")
     return value
 
 
 def _tdmrep(text: str) -> dict[str, bool]:
-    """`tdm-reservation: 1`, as in a header, or the 0 or 1 alone."""
-    match = re.search(r"tdm-reservation\"?\s*[:=]\s*\"?(\w*)", text, re.IGNORECASE)
-    reserved = match[1] if match else text.strip()
-    if reserved not in ("0", "1"):
+    """`tdm-reservation: 1`, as in a header, or the 0 or 1 alone; of several (a `tdmrep.json` lists places) any 1."""
+    reserved = re.findall(r"tdm-reservation\"?\s*[:=]\s*\"?(\w*)", text, re.IGNORECASE) or [text.strip()]
+    if not {"0", "1"}.issuperset(reserved):
         raise Unreadable("its tdm-reservation is neither 0 nor 1")
-    return {"data-mining": reserved == "0"}
+    return {"data-mining": "1" not in reserved}
