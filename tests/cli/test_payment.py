@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from databom import tasks
 from databom.model import times
 from databom.model.receipts import PREDICATE_TYPE
 from databom.trust.proof import sign_proof
@@ -94,8 +95,8 @@ def test_one_transaction_for_two_releases_counts_against_both(team: Team) -> Non
     team.pin("two", payment=PAID, code=1)
     mismatches = [f for f in team.check().findings if f["code"] == "payment.mismatch"]
     assert {f["subject"]: f["found"] for f in mismatches} == {
-        "sim-pets@1": "sim-pets@2",
-        "sim-pets@2": "sim-pets@1",
+        "sim-pets@1 and sim-pets@2": "sim-pets@2",
+        "sim-pets@2 and sim-pets@1": "sim-pets@1",
     }
 
 
@@ -417,25 +418,36 @@ def test_the_bom_says_whether_a_receipt_shows_the_payment(team: Team) -> None:
     assert said() == ["true"]
 
 
-def test_billing_may_accept_a_payment_that_is_not_shown(team: Team) -> None:
-    team.policy(payment="signed")
-    team.pin(code=1)
+def accept(team: Team) -> None:
+    """Billing accepts all that is open."""
     key = team.house.base / "billing.key"
     team.house.ok("key", "new", key)
     team.house.ok("trust", "add", f"{key}.pub", "--role", "billing")
-    team.house.ok(
-        *(
-            "approve",
-            "pets",
-            "--key",
-            key,
-            "--role",
-            "billing",
-            "--reason",
-            "paid by invoice 7",
-            "--expires",
-            "30",
-        )
-    )
+    why = ("--reason", "paid by invoice 7", "--expires", "30")
+    team.house.ok("approve", "pets", "--key", key, "--role", "billing", *why)
+
+
+def test_billing_may_accept_a_payment_that_is_not_shown(team: Team) -> None:
+    team.policy(payment="signed")
+    team.pin(code=1)
+    accept(team)
     assert team.payment() == {"payment.missing": "info"}
     assert team.house.json("check").code == 0
+
+
+def test_what_comes_up_after_an_acceptance_is_a_new_question(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subscribed = {**PAID, "model": "subscription", "period": period(DAY, 2 * DAY)}
+    team.pin(payment={**subscribed, "allocation": shares(a="0.7", b="0.2")}, code=1)
+    accept(team)  # the shares, and that it has not begun
+    assert team.payment() == {"payment.mismatch": "info", "payment.unsigned": "info"}
+    later = NOW + 3 * DAY
+    [over] = tasks.check(project=team.house.project, now=later).reports[0].blocking
+    assert (over.code, over.what) == ("payment.mismatch", "the paid period is over")
+    team.pin("dogs", dataset_id="sim-dogs", payment=subscribed, code=1)
+    answer = team.house.json("check")
+    blocking = {
+        f["subject"] for f in answer.findings if f["code"] == "payment.mismatch" and f["severity"] == "block"
+    }
+    assert "sim-pets@1 and sim-dogs@2" in blocking

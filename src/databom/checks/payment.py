@@ -28,6 +28,8 @@ from databom.model.proofs import Proof, Proofs
 from databom.model.receipts import SUBSCRIBED, Period, Receipt, read_receipt, stated_period, sum_of
 from databom.model.text import printable
 
+_LISTED = 10
+"""Other releases that a finding names."""
 _ASK = "ask the marketplace; what is signed cannot be corrected, only issued anew"
 
 
@@ -200,11 +202,14 @@ def _reused(
     if model in SUBSCRIBED:
         others = tuple(one for one in others if one.dataset_id != manifest.dataset_id)
     if others:
+        listed = ", ".join(one.release for one in others[:_LISTED])
+        listed += f" and {len(others) - _LISTED} more" if len(others) > _LISTED else ""
         yield _mismatch(
-            subject,
+            # Named with the others: whoever accepted these has not accepted the next.
+            f"{subject} and {listed}",
             "this payment is used for another release, too",
             f"{payment} for {manifest.release} alone",
-            ", ".join(one.release for one in others[:10]),
+            listed,
             "ask the marketplace which release it paid for, and for a receipt for each",
         )
 
@@ -213,14 +218,17 @@ def _out_of_time(period: Period | None, subject: str, now: datetime) -> Iterator
     if period is None:
         return
     start, end = period
-    if (start is not None and now < start) or (end is not None and now >= end):
-        what = (
-            "the paid period is over" if end is not None and now >= end else "the paid period has not begun"
-        )
-        begin = times.format(start) if start else "any time"
-        until = times.format(end) if end else "no end"
-        do = "renew it, then: databom attach NAME FILE"
-        yield _mismatch(subject, what, f"{times.format(now)} within the period", f"{begin} to {until}", do)
+    begin = times.format(start) if start else "any time"
+    until = times.format(end) if end else "no end"
+    if end is not None and now >= end:
+        what, about = "the paid period is over", f"until {until}"
+    elif start is not None and now < start:
+        what, about = "the paid period has not begun", f"from {begin}"
+    else:
+        return
+    expected, do = f"{times.format(now)} within the period", "renew it, then: databom attach NAME FILE"
+    # Named with its day: whoever accepted something else about this payment has not accepted its end.
+    yield _mismatch(f"{subject} {about}", what, expected, f"{begin} to {until}", do)
 
 
 def _shares(allocation: tuple[Share, ...], subject: str) -> Iterator[Finding]:
@@ -257,4 +265,4 @@ def _mismatch(
 ) -> Finding:
     asked, had = (printable(one, 400) if one is not None else "nothing" for one in (expected, found))
     do = do or "ask whoever issued it for the right one; do not train on the word of this one"
-    return Finding("payment.mismatch", Severity.BLOCK, printable(subject), what, asked, had, do)
+    return Finding("payment.mismatch", Severity.BLOCK, printable(subject, 1_000), what, asked, had, do)
