@@ -234,3 +234,12 @@ def test_limits(text: str) -> None:
 def test_policy_deny_wins_over_everything() -> None:
     rules = replace(BASE, allow=frozenset({"mit"}), deny=frozenset({"mit"}))
     assert decide("MIT", rules).outcome is Outcome.DENY
+
+
+@pytest.mark.parametrize("denied", ["GPL-2.0-only", "GPL-2.0", "gpl-2.0-only"])
+@pytest.mark.parametrize("text", ["GPL-2.0-only", "GPL-2.0-or-later", "GPL-2.0+", "GPL-2.0-or-later WITH x"])
+def test_policy_deny_also_means_later_versions(denied: str, text: str) -> None:
+    config = parse_config(f'[use]\n[policy]\ndeny = ["{denied}"]'.encode())
+    assert decide(text, Rules.of(config)).outcome is Outcome.DENY
+    other = parse_config(b'[use]\n[policy]\ndeny = ["GPL-2.0-or-later"]')
+    assert decide("GPL-2.0-only", Rules.of(other)).outcome is not Outcome.DENY

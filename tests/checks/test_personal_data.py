@@ -348,6 +348,18 @@ def test_a_signed_consent_covers_for_its_purpose_until_it_expires(house: House) 
         assert "pii.found" in house.json("sync", "pets").blocking
 
 
+@pytest.mark.parametrize("typo", ["asset", "expires", "scopes"])
+def test_a_consent_with_a_typo_covers_nothing(house: House, typo: str) -> None:
+    """Without `assets` a consent is about the whole release: a misspelled one must not be."""
+    pinned(house, {"a.txt": LETTER})
+    consent = {"scope": ["train"], "expires_at": LATER, typo: ["sha256:" + "0" * 64]}
+    state(house, "consent", consent, role(house, "consent"))
+    answer = house.json("sync", "pets")
+    assert {"pii.found", "consent.invalid"} <= answer.blocking
+    [told] = [f["what"] for f in answer.findings if f["code"] == "consent.invalid"]
+    assert typo in told
+
+
 def test_a_consent_that_the_manifest_claims_needs_its_document(house: House) -> None:
     document = b"I, Ada, agree."
     digest = hashlib.sha256(document).hexdigest()

@@ -270,6 +270,25 @@ def test_what_settles_nothing(risky: House, members: dict[str, Any], blocks: boo
     assert stands(risky) == {"license.review", *({"approval.invalid"} if blocks else set())}
 
 
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"setles": []},
+        {"settles": [{"code": "license.not-permitted", "subject": None}]},
+        {"policy": "sha256:" + "0" * 64},
+        {"expires_at": "2020-01-01T00:00:00Z"},
+    ],
+)
+def test_attach_keeps_no_approval_that_would_settle_nothing(risky: House, members: dict[str, Any]) -> None:
+    made = forge(risky, risky.base / "legal.pem", **members).rename(risky.base / "approval.json")
+    answer = risky.json("attach", "pets", made)
+    assert (answer.code, answer.blocking) == (1, {"approval.invalid"})
+    assert kept(risky) == []
+    good = forge(risky, risky.base / "legal.pem").rename(risky.base / "approval.json")
+    assert risky.json("attach", "pets", good).code == 0
+    assert stands(risky) == set()
+
+
 def test_a_typo_names_the_nearest_member(risky: House) -> None:
     forge(risky, risky.base / "legal.pem", expires="2099-01-01T00:00:00Z")
     [told] = [one for one in risky.json("check").findings if one["code"] == "approval.invalid"]
@@ -400,6 +419,16 @@ def test_two_of_three(three: House) -> None:
     assert len(report["approvals"][0]["keyids"]) == 2
 
 
+def test_a_signature_is_not_added_to_what_settles_nothing_any_more(three: House) -> None:
+    approve(three)
+    [file] = kept(three)
+    before = file.read_bytes()
+    set_policy(three, 'distribute = "none"', 'distribute = "api"')
+    answer = three.json("approve", "pets", "--add", file.name, "--key", three.base / "cho.pem")
+    assert (answer.code, answer.blocking) == (1, {"approval.invalid"})
+    assert file.read_bytes() == before
+
+
 def test_one_signature_twice_is_one(three: House) -> None:
     approve(three)
     [file] = kept(three)
@@ -488,7 +517,9 @@ def test_a_territory_is_a_country(house: House, code: str) -> None:
     assert "ISO 3166-1" in answer.err
 
 
-def test_an_unbearable_number_of_files_is_read_in_bounds(risky: House) -> None:
+def test_an_unbearable_number_of_files_is_read_in_bounds(
+    risky: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     approve(risky)
     [file] = kept(risky)
     for number in range(200):
@@ -496,3 +527,6 @@ def test_an_unbearable_number_of_files_is_read_in_bounds(risky: House) -> None:
     [report] = risky.json("check").report["reports"]
     assert report["verdict"] == "pass"
     assert len(report["approvals"]) == 1
+    # What is beyond the bound is not read, and that is told: it might have spoken against the pin.
+    monkeypatch.setattr("databom.tasks.attached.MAX_PROOFS", 200)
+    assert risky.json("check").blocking == {"evidence.invalid"}

@@ -389,13 +389,15 @@ def test_any_signed_statement_about_the_pin_is_kept_by_its_kind(team: Team) -> N
     (team.house.project / "provenance/trust.json").write_bytes(team.sim.trust_root())
     release = team.pin()
     keys = [team.sim.key("legal")]
-    waiver = sign_proof("urn:databom:waiver:v1", "sim-pets@1", release.digest, {"waives": "animal"}, keys)
+    until = times.format(NOW + DAY)
+    says = {"waives": "animal", "assets": ["sha256:" + "0" * 64], "reason": "a cat", "expires_at": until}
+    waiver = sign_proof("urn:databom:waiver:v1", "sim-pets@1", release.digest, says, keys)
     assert team.attach(waiver).code == 0
     assert [name.partition("-")[0] for name in team.kept()] == ["waiver"]
-    other = sign_proof(
-        "urn:databom:waiver:v1", "sim-pets@1", "sha256:" + "0" * 64, {"waives": "animal"}, keys
-    )
+    other = sign_proof("urn:databom:waiver:v1", "sim-pets@1", "sha256:" + "0" * 64, says, keys)
     assert team.attach(other).blocking == {"evidence.invalid"}
+    torn = sign_proof("urn:databom:redaction:v1", "sim-pets@1", release.digest, {"asset": []}, keys)
+    assert team.attach(torn).blocking == {"redaction.invalid"}
     # Somebody of another role makes no receipts.
     receipt = sign_proof(PREDICATE_TYPE, "sim-pets@1", release.digest, {"model": "free"}, keys)
     assert team.attach(receipt).blocking == {"payment.invalid"}

@@ -102,6 +102,12 @@ def settle(findings: Iterable[Finding], proofs: Proofs, config: Config, now: dat
     return Settled(tuple(found), tuple(sorted(records, key=lambda record: str(record["file"]))))
 
 
+def check_acceptance(proof: Proof, config: Config, now: datetime) -> Iterator[Finding]:
+    """`approval.invalid` (block): why an approval or waiver settles nothing here and now, for whoever would keep it."""
+    for finding in settle((), Proofs((proof,)), config, now).findings:
+        yield replace(finding, severity=Severity.BLOCK)
+
+
 def waivers(proofs: Proofs, config: Config, now: datetime) -> tuple[tuple[Proof, Waiver], ...]:
     """The waivers that hold now: signed in a role of `accept.personal_data`, not over, under this policy or any.
 

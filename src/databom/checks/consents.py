@@ -3,8 +3,9 @@
     consent    {"assets": ["sha256:…"], "subject": "…", "scope": ["train"], "expires_at": "…"}
     redaction  {"assets": ["sha256:…"], "kinds": ["face"]}
 
-Of a consent all but `scope` may be absent, of a redaction record `kinds`. What a waiver says is in
-`databom.model.approvals`, and which of them hold in `databom.checks.approvals`.
+Of a consent all but `scope` may be absent, of a redaction record `kinds`. `uri` and `sha256`, as in a manifest's
+`consents`, say where a consent is written down, and are not looked at; any other member is refused. What a waiver says
+is in `databom.model.approvals`, and which of them hold in `databom.checks.approvals`.
 """
 
 from __future__ import annotations
@@ -34,6 +35,11 @@ WAIVABLE: Mapping[str, frozenset[str] | None] = {
 }
 """Which kinds a waiver settles, by what it says; None: all."""
 _DIGEST_CHARS = 71
+_MEMBERS = {
+    "consent": frozenset({"assets", "subject", "scope", "expires_at", "uri", "sha256"}),
+    "redaction": frozenset({"assets", "kinds", "expires_at"}),
+}
+"""Each narrows what a statement covers, so one with a typo would cover more than was meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,8 @@ class Statements:
 
 def _covering(proof: Proof) -> Covering:
     said = proof.predicate
+    if unknown := sorted(said.keys() - _MEMBERS[proof.kind]):
+        raise ValueError(f"it has a member that no {proof.kind} has, {unknown[0]!r}")
     assets, subject, kinds, expires_at = (
         said.get(name) for name in ("assets", "subject", "kinds", "expires_at")
     )

@@ -230,6 +230,7 @@ def within(countries: tuple[str, ...], use: Use, what: str) -> Iterator[Reason]:
         yield Reason("", Outcome.DENY, "license.not-permitted", f"{text}, and not in {', '.join(outside)}")
 
 
+_OR_LATER = "-or-later"
 _CODES = {Outcome.REVIEW: "license.review", Outcome.DENY: "license.not-permitted"}
 
 
@@ -244,7 +245,11 @@ def _keys(atom: Atom, own: Mapping[str, Terms]) -> Iterator[str]:
     """The names by which `[policy] deny` can mean a license: itself, any later version of it, any exception to it."""
     yield _key(atom, own)
     yield _key(Atom(atom.name, atom.or_later), own)
-    yield _key(Atom(atom.name), own)
+    plain = _key(Atom(atom.name), own)
+    yield plain
+    # The GNU licenses name what others write with a plus.
+    if plain.endswith(_OR_LATER):
+        yield plain.removesuffix(_OR_LATER) + "-only"
 
 
 def _key(expression: Expression, own: Mapping[str, Terms]) -> str:

@@ -300,7 +300,7 @@ def _check(name: str, value: object, spec: _Key, where: str) -> None:
         if spec.choices and one not in spec.choices:
             few = len(spec.choices) <= _MAX_LISTED
             known = ", ".join(spec.choices) if few else "the two-letter codes of ISO 3166-1, in capitals"
-            near = _nearest(str(one), spec.choices) if few else ""
+            near = _nearest(str(one), spec.choices, most=0) if few else ""
             raise ConfigError(f"{where}: {name} must be one of {known}, found {one!r}{near}")
 
 

@@ -14,20 +14,19 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from databom.checks.approvals import may_settle, settle
+from databom.checks.approvals import check_acceptance, may_settle
 from databom.errors import ConfigError, InputError
 from databom.model import times
 from databom.model.approvals import INVALID, MAX_ASSETS, MAX_REASON, MAX_SETTLED, UNSCANNED, WAIVERS
 from databom.model.config import ROLES
 from databom.model.finding import Finding, Report, Severity, Subject, findings_of
 from databom.model.manifest import Manifest
-from databom.model.proofs import Proofs
 from databom.model.text import printable, unsafe_character
 from databom.storage import files
 from databom.tasks.attached import SUFFIX, waiting
@@ -384,7 +383,10 @@ def _kept(case: _Case, raw: bytes, alone: bytes, path: Path) -> Approved:
         if not read_proof(alone, file=file).signed_in(case.root, case.now):
             open_proof(alone, case.root, file=file, now=case.now)
         waits = waiting(read_proof(raw, file=file), case.root, file=file, now=case.now)
-        findings = list(_pretended(case, raw, file)) if waits is None else []
+        findings = []
+        if waits is None:
+            proof = open_proof(raw, case.root, file=file, now=case.now)
+            findings = list(check_acceptance(proof, case.place.config, case.now))
     except InputError as error:
         return Approved(case.refused(findings_of(error)))
     if findings:
@@ -399,14 +401,6 @@ def _kept(case: _Case, raw: bytes, alone: bytes, path: Path) -> Approved:
     report = replace(after.report, findings=tuple(told), approvals=tuple(mine))
     left = sum(one.severity is Severity.BLOCK for one in after.report.findings)
     return Approved(report, path, waits is None, left)
-
-
-def _pretended(case: _Case, raw: bytes, file: str) -> Iterator[Finding]:
-    """What the gate will have against it, asked before it is kept."""
-    assert case.root is not None
-    proof = open_proof(raw, case.root, file=file, now=case.now)
-    found = settle((), Proofs((proof,)), case.place.config, case.now).findings
-    yield from (one for one in found if one.code == INVALID)
 
 
 def _until(expires: str, now: datetime) -> str:

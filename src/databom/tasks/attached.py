@@ -51,7 +51,10 @@ def load_proofs(place: Project, name: str, manifest: str, believed: Believed, no
     held: list[Proof] = []
     unsigned: list[Receipt] = []
     findings: list[Finding] = []
-    for path in evidence_files(place, name):
+    every = evidence_files(place, name)
+    if len(every) > MAX_PROOFS:
+        findings.append(_too_many(name, len(every)))
+    for path in every[:MAX_PROOFS]:
         try:
             if path.name.endswith(UNSIGNED_SUFFIX):
                 raw = read_evidence(path)
@@ -67,8 +70,8 @@ def load_proofs(place: Project, name: str, manifest: str, believed: Believed, no
     return Proofs(tuple(held), tuple(findings), tuple(unsigned))
 
 
-def evidence_files(place: Project, name: str) -> Iterator[Path]:
-    """The files of a pin's evidence that may be proofs, by name.
+def evidence_files(place: Project, name: str) -> list[Path]:
+    """The files of a pin's evidence that may be proofs, by name; whoever reads them reads `MAX_PROOFS`.
 
     Raises:
         StorageError: the folder is there and cannot be listed.
@@ -77,7 +80,19 @@ def evidence_files(place: Project, name: str) -> Iterator[Path]:
     with files.translated(folder, "list"):
         names = sorted(entry.name for entry in folder.iterdir()) if files.has_folder(folder) else []
     known = [one for one in names if one.endswith((SUFFIX, JWS_SUFFIX, UNSIGNED_SUFFIX))]
-    return (folder / one for one in known[:MAX_PROOFS])
+    return [folder / one for one in known]
+
+
+def _too_many(name: str, count: int) -> Finding:
+    return Finding(
+        "evidence.invalid",
+        Severity.BLOCK,
+        printable(name),
+        "this pin has more files of evidence than are read, and what is not read proves nothing",
+        expected=f"at most {MAX_PROOFS:,}",
+        found=f"{count:,}",
+        do="remove what nobody needs any more",
+    )
 
 
 def read_evidence(path: Path) -> bytes:

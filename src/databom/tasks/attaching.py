@@ -14,6 +14,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from databom.checks.approvals import check_acceptance
+from databom.checks.consents import Statements
 from databom.checks.payment import check_payment
 from databom.errors import InputError, Problem
 from databom.model import strictjson, times
@@ -155,13 +157,15 @@ def _unsigned(raw: bytes, value: dict[str, Any] | None, pinned: str, file: str) 
 def _doubts(
     place: Project, name: str, evidence: _Evidence, manifest: Manifest, now: datetime
 ) -> Iterable[Finding]:
-    """Of a payment: what speaks against it, as if it were all there is."""
+    """What speaks against it, as if it were all there is."""
+    proof, unsigned = evidence.proof, evidence.unsigned
     proofs = Proofs(
-        held=(evidence.proof,) if evidence.proof is not None and evidence.proof.kind == "payment" else (),
-        unsigned=(evidence.unsigned,) if evidence.unsigned is not None else (),
+        held=(proof,) if proof is not None else (), unsigned=(unsigned,) if unsigned is not None else ()
     )
-    if not proofs.held and not proofs.unsigned:
-        return ()
+    if proof is not None and proof.kind in ("approval", "waiver"):
+        return check_acceptance(proof, place.config, now)
+    if proof is not None and proof.kind != "payment":
+        return Statements(proofs).invalid
     proofs = replace(proofs, spent=spent_elsewhere(place, name, manifest, proofs))
     # Under `off` nothing is asked of a payment, but what contradicts the manifest is not taken in either.
     asked = place.config.policy

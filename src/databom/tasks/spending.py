@@ -18,7 +18,14 @@ from databom.model.lock import Pin
 from databom.model.manifest import Manifest
 from databom.model.proofs import Proofs, Spent
 from databom.model.receipts import read_unsigned
-from databom.tasks.attached import JWS_SUFFIX, UNSIGNED_SUFFIX, evidence_files, is_kept_for, read_evidence
+from databom.tasks.attached import (
+    JWS_SUFFIX,
+    MAX_PROOFS,
+    UNSIGNED_SUFFIX,
+    evidence_files,
+    is_kept_for,
+    read_evidence,
+)
 from databom.tasks.project import Project
 from databom.trust.encoding import decode64url
 from databom.trust.proof import read_proof
@@ -86,7 +93,7 @@ def _of_pin(pin: Pin) -> Iterator[_Claim]:
 
 
 def _of_folder(place: Project, name: str, pin: Pin) -> Iterator[_Claim]:
-    for path in evidence_files(place, name):
+    for path in evidence_files(place, name)[:MAX_PROOFS]:
         try:
             status = path.stat()
         except OSError:  # gone meanwhile

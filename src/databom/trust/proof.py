@@ -97,7 +97,8 @@ def read_proof(raw: bytes, *, file: str) -> Stated:
         envelope = dsse.parse_envelope(raw)
         statement = read_json(envelope.payload, what="the signed statement", limit=dsse.MAX_ENVELOPE_BYTES)
     except InputError as error:
-        raise _refused(_UNREADABLE, file, str(error), "a DSSE envelope around a statement", "none") from None
+        what = f"this is no signed statement: {error.problems[0].what}"
+        raise _refused(_UNREADABLE, file, what, "a DSSE envelope around a statement", "none") from None
     if envelope.payload_type != PAYLOAD_TYPE:
         raise _refused(_UNREADABLE, file, "not an in-toto statement", PAYLOAD_TYPE, envelope.payload_type)
     predicate_type = statement.get("predicateType")
