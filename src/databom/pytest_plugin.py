@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from databom.errors import DatabomError
     from databom.model.finding import Report
     from databom.tasks.project import Project
 
@@ -75,10 +76,14 @@ class GatedPins(Mapping[str, GatedPin]):
     def project(self) -> Project:
         """The project: `DATABOM_PROJECT`, else the nearest one at or above pytest's root folder."""
         if self._project is None:
+            from databom.errors import ConfigError
             from databom.tasks.project import Project, find_root
 
             named = os.environ.get("DATABOM_PROJECT")
-            self._project = Project.load(find_root() if named else find_root(self._rootpath))
+            try:
+                self._project = Project.load(find_root() if named else find_root(self._rootpath))
+            except ConfigError as error:
+                raise _refusal(error) from None
         return self._project
 
     def require(self, *names: str) -> None:
@@ -86,11 +91,9 @@ class GatedPins(Mapping[str, GatedPin]):
         from databom.errors import ConfigError
 
         try:
-            wanted, refusal = self.project.names(names), ""
+            wanted = self.project.names(names)
         except ConfigError as error:
-            wanted, refusal = (), f"databom: {error}"
-        if refusal:
-            pytest.fail(refusal, pytrace=False)
+            raise _refusal(error) from None
         for name in wanted:
             _ = self[name]
 
@@ -110,6 +113,11 @@ class GatedPins(Mapping[str, GatedPin]):
             return "\n".join((f"the gate does not let {name} through", *said))
         pin = place.pin(name)
         return GatedPin(name, place.data_path(pin), pin.release, report)
+
+
+def _refusal(error: DatabomError) -> BaseException:
+    """What fails a test with the reason alone, and no traceback through databom."""
+    return pytest.fail.Exception(f"databom: {error}", pytrace=False)
 
 
 _KEY = pytest.StashKey[GatedPins]()

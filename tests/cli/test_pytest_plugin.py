@@ -77,6 +77,15 @@ def test_a_name_that_is_no_pin_is_an_error(house: House) -> None:
     assert "no pin is called 'cats'; pins are: pets" in done.stdout
 
 
+def test_without_a_project_a_test_that_asks_fails_in_words(tmp_path: Path) -> None:
+    (tmp_path / "test_model.py").write_text(TESTS)
+    done = pytest_in(tmp_path)
+    assert "1 failed, 1 passed, 2 errors" in done.stdout
+    assert "no databom.toml" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert "project.py" not in done.stdout
+
+
 def test_a_session_that_asks_nothing_pays_nothing(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(
         "import sys\n"
