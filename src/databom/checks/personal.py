@@ -42,7 +42,7 @@ from databom.scanners.looking import FAILED, Doubt, Seen
 if TYPE_CHECKING:
     from databom.checks.scanning import Scan
     from databom.model.config import Config
-    from databom.model.manifest import Asset, Manifest
+    from databom.model.manifest import Asset, Consent, Manifest
     from databom.model.proofs import Proof, Proofs
 
 MOST_LISTED = 1_000
@@ -133,7 +133,10 @@ class _Judge:
         self._config, self._now, self._documents = config, now, documents
         self._weight = _weight(config)
         self._waivers = waivers(proofs, config, now)
-        self._entries = {name: consent for consent in manifest.consents for name in names_of(consent)}
+        self._entries: dict[str, list[Consent]] = {}
+        for entry in manifest.consents:
+            for name in names_of(entry):
+                self._entries.setdefault(name, []).append(entry)
         self._used: dict[str, list[tuple[str, str]]] = {}
 
     def used(self) -> tuple[dict[str, Any], ...]:
@@ -194,20 +197,22 @@ class _Judge:
                 if one.is_current(self._now):
                     return _HELD
                 ended = one.expires_at
-        entry = self._entries.get(asset.consent or "")
-        if entry is not None:
+        lacking: Finding | None = None
+        for entry in self._entries.get(asset.consent or "", ()):  # one person may have given several
             if entry.expires_at is not None and entry.expires_at <= self._now:
                 ended = entry.expires_at
             elif not allows(frozenset(entry.scope), self._config):
                 wanted, scope = f"for {self._config.use.purpose}", ", ".join(entry.scope) or "none"
-                return not_shown(subject, entry, wanted, scope, self._weight)
+                lacking = not_shown(subject, entry, wanted, scope, self._weight)
             elif entry.sha256 is None or f"sha256:{entry.sha256}" not in self._documents:
                 digest = f"sha256:{entry.sha256}" if entry.sha256 else "a digest in the manifest"
                 wanted = f"its document, {digest}"
-                return not_shown(subject, entry, wanted, "not kept beside the pin", self._weight)
+                lacking = not_shown(subject, entry, wanted, "not kept beside the pin", self._weight)
             else:
                 return _HELD
-        return None if ended is None else expired(subject, ended, self._weight)
+        if lacking is None and ended is not None:
+            return expired(subject, ended, self._weight)
+        return lacking
 
     # --- what nobody saw ----------------------------------------------------------------------
 

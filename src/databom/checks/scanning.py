@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from databom.model.manifest import Asset
     from databom.storage.tree import LocalTree
 
+MOST_KEPT = 500_000
+"""Answers of a dataset that are remembered beyond those of the release at hand: other versions of it have them, too."""
 _SEEN = msgspec.msgpack.Decoder(Seen)
 Tell = Callable[[int, int], None]
 """Told how many assets and bytes are done."""
@@ -103,7 +105,7 @@ def scan(
         cache = ScanCache(msgspec.msgpack.encode([about, who, troubles]))
         known = cache.rows()
         waiting: dict[str, list[Asset]] = {}
-        kept: dict[str, bytes] = {}
+        kept = dict(known) if len(known) <= MOST_KEPT else {}
         done = size = 0
         for asset in assets:
             key = _key(asset)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import time
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS = 60.0
 """How long a process may give no sign of life; between the members of an archive it gives one."""
+SLOWEST = 250_000
+"""Bytes a second: for every so many of the asset it is at, it may take a second more."""
 BATCH_FILES = 32
 BATCH_BYTES = 8 * 1024 * 1024
 MAX_DEATHS = 100
@@ -141,7 +144,7 @@ class Pool:
             except _Ended as end:
                 yield self._bury(worker, str(end))
         for worker in [one for one in self._workers if one.is_busy and one.deadline < time.monotonic()]:
-            what = f"a scanner gave no sign of life for {PATIENCE_SECONDS:g} seconds"
+            what = f"a scanner gave no sign of life for {worker.patience:g} seconds"
             yield self._bury(worker, what)
 
     def _bury(self, worker: _Worker, what: str) -> tuple[Job | None, Answer, list[Job]]:
@@ -189,6 +192,16 @@ class _Worker:
         self._send(setup)
 
     @property
+    def patience(self) -> float:
+        """How many seconds it may be silent."""
+        return PATIENCE_SECONDS + ((self.jobs[0].size or 0) // SLOWEST if self.jobs else 0)
+
+    @property
+    def deadline(self) -> float:
+        """When it must have given a sign of life."""
+        return self._heard + self.patience
+
+    @property
     def is_busy(self) -> bool:
         return bool(self.jobs) or self.ready is None
 
@@ -226,8 +239,9 @@ class _Worker:
                 raise _Ended("the scanners' process answered with something else") from None
 
     def end(self) -> None:
-        """End the process, if it has not ended, and close what leads to it."""
-        self._process.kill()
+        """End the process and whatever a scanner started in it, and close what leads to it."""
+        with contextlib.suppress(OSError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with contextlib.suppress(OSError):
@@ -235,7 +249,7 @@ class _Worker:
         self._process.wait()
 
     def _alive(self) -> None:
-        self.deadline = time.monotonic() + PATIENCE_SECONDS
+        self._heard = time.monotonic()
 
     def _send(self, message: object) -> None:
         data = msgspec.msgpack.encode(message)

@@ -96,8 +96,15 @@ def main() -> None:
         return
     setup = msgspec.msgpack.decode(raw, type=Setup)
     loaded = load(setup.scanners)
-    write(answers, Ready(tuple(map(identity_of, loaded.scanners)), loaded.troubles))
-    looker = Looker(loaded.scanners, alive=lambda: write(answers, None))
+    me = os.getpid()
+
+    def say(message: object) -> None:
+        if os.getpid() != me:  # a scanner forked, and this is what came of it: one of us answers
+            os._exit(0)
+        write(answers, message)
+
+    say(Ready(tuple(map(identity_of, loaded.scanners)), loaded.troubles))
+    looker = Looker(loaded.scanners, alive=lambda: say(None))
     tree = LocalTree(Path(setup.root), cache_root=Path(setup.cache_root) if setup.cache_root else None)
     while (raw := read(questions)) is not None:
         for job in msgspec.msgpack.decode(raw, type=list[Job]):
@@ -105,7 +112,7 @@ def main() -> None:
                 answer = look(tree, job, looker)
             except StorageError as error:
                 answer = Answer(refused=str(error))
-            write(answers, answer)
+            say(answer)
 
 
 def _limit() -> None:

@@ -1,6 +1,6 @@
 """The members of archives, unpacked within limits. What is beyond them is not answered for.
 
-Zip (and so office documents), tar, gzip, bzip2, xz; the attachments of e-mails and the pictures inside of HTML and SVG.
+Zip (and so office documents), tar, gzip, bzip2, xz; the encoded parts of e-mails; files that texts hold in base64.
 A limit is over a whole asset, however deep its archives are in one another: 100,000 members, 2 GiB, four levels.
 """
 
@@ -17,6 +17,8 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from email import message_from_bytes
+from email.message import Message
 from typing import IO, NamedTuple
 
 from databom.scanners import media, texts
@@ -78,6 +80,8 @@ def members(data: Data, media_type: str, budget: Budget, depth: int) -> Iterator
         Unreadable: it is damaged, encrypted, or larger inside than what is unpacked.
     """
     opener = _OPENERS.get(media_type)
+    if opener is None and media.is_text(media_type) and any(data.find(sign) >= 0 for sign in _SIGNS):
+        opener = _embedded
     if opener is None:
         return
     if depth >= MAX_DEPTH:
@@ -150,7 +154,7 @@ def _tar(data: Data, budget: Budget) -> Iterator[Member]:
 
 
 def _tar_stream(file: IO[bytes], budget: Budget) -> Iterator[Member]:
-    with tarfile.open(fileobj=file, mode="r|") as archive:
+    with tarfile.open(fileobj=file, mode="r|", ignore_zeros=True) as archive:
         for one in archive:
             content = archive.extractfile(one) if one.isreg() else None
             if content is not None:
@@ -189,25 +193,55 @@ class _Counted(io.RawIOBase):
         return len(part)
 
 
+_MAILS = re.compile(rb"(?:\A|\n\r?\n)From [^\n]*\n(?=[!-9;-~]+:)")
+"""Between the messages of an mbox file."""
+_ENCODED = re.compile(rb"(?i)content-transfer-encoding:\s*(?:base64|quoted-printable|x-uue|uue)")
+
+
 def _mail(data: Data, budget: Budget) -> Iterator[Member]:
-    for part in texts.mail_parts(data):
-        if part.get_content_maintype() == "text":
+    """The parts of e-mails that are encoded; the others stand in it as they are."""
+    if len(data) > MAX_MEMBER_BYTES:
+        raise Unreadable(f"a mail file of over {MAX_MEMBER_BYTES >> 20} MiB")
+    whole = bytes(texts.narrow(data)[:])
+    for one in _MAILS.split(whole) if _ENCODED.search(whole) else ():
+        if _ENCODED.search(one) is None:
             continue
-        raw = part.get_payload(decode=True)
-        if isinstance(raw, bytes) and raw:
+        for part in message_from_bytes(one).walk():
+            raw = None if part.is_multipart() else part.get_payload(decode=True)
+            if isinstance(raw, bytes) and raw:
+                budget.take(len(raw))
+                yield Member(part.get_filename() or "part", _unwound(raw, part), part.get_content_type())
+
+
+def _unwound(raw: bytes, part: Message) -> bytes:
+    """A part in UTF-8 if its charset is one in which ASCII is not ASCII."""
+    charset = str(part.get_content_charset("")).lower()
+    if part.get_content_maintype() != "text" or not charset.startswith(("utf-16", "utf-32", "utf-7", "utf7")):
+        return raw
+    try:
+        return raw.decode(charset).encode(*texts.ENCODING)
+    except (LookupError, ValueError):
+        return raw
+
+
+_EMBEDDED = re.compile(
+    rb"(?:data:([\w/+.-]{1,100})(?:;[\w=-]+)*;base64,|(?=iVBORw0KGgo|/9j/[24]|R0lGOD|UklGR))"
+    rb"((?:[A-Za-z0-9+/=\s]+|\\[nr/])+)"
+)
+"""Base64 that is said to be a file, or begins like a picture; in JSON its lines end with `\\n`."""
+_SIGNS = (b"base64,", b"iVBORw0KGgo", b"/9j/", b"R0lGOD", b"UklGR")
+_LEAST_CHARS = 100
+"""Of a picture; what is shorter is a word that happens to begin like one."""
+
+
+def _embedded(data: Data, budget: Budget) -> Iterator[Member]:
+    for match in _EMBEDDED.finditer(texts.narrow(data)):
+        said, text = match.groups()
+        text = re.sub(rb"\\[nr]|[\\\s=]", b"", text)
+        if said is not None or len(text) >= _LEAST_CHARS:
+            raw = base64.b64decode(text + b"=" * (-len(text) % 4))
             budget.take(len(raw))
-            yield Member(part.get_filename() or "attachment", raw, part.get_content_type())
-
-
-_EMBEDDED = re.compile(r"data:([\w/+.-]{1,100})(?:;[\w=-]+)*;base64,([A-Za-z0-9+/=\s]+)")
-
-
-def _markup(data: Data, budget: Budget) -> Iterator[Member]:
-    for block in texts.blocks(data):
-        for match in _EMBEDDED.finditer(block):
-            raw = base64.b64decode(match[2])
-            budget.take(len(raw))
-            yield Member("data:", raw, match[1])
+            yield Member("data:", raw, said.decode("ascii", "replace") if said else None)
 
 
 def _gunzip(file: IO[bytes]) -> IO[bytes]:
@@ -221,6 +255,4 @@ _OPENERS: dict[str, Callable[[Data, Budget], Iterator[Member]]] = {
     BZIP2: _packed(bz2.BZ2File),
     XZ: _packed(lzma.LZMAFile),
     "message/rfc822": _mail,
-    "text/html": _markup,
-    media.SVG: _markup,
 }

@@ -23,6 +23,7 @@ from databom.scanners.texts import says_number
 MAX_HITS = 1_000_000
 """Of one scanner in one file."""
 MAX_DOUBTS = 20
+"""Of one asset: one for every reason and media type, so that a waiver for one type hides no other."""
 NO_SCANNER, UNREADABLE, FAILED = "no-scanner", "unreadable", "failed"
 """Why bytes were not answered for. The first two are about the bytes, the third about the scanner."""
 
@@ -59,14 +60,14 @@ class Looker:
         """What is in the bytes of an asset. Never raises for what they are, or for what a scanner does."""
         work = _Work(self._scanners, self.alive, path)
         work.look(data, declared, path, "", 0)
-        return Seen(work.hits, tuple(sorted(work.by)), tuple(dict.fromkeys(work.doubts))[:MAX_DOUBTS])
+        return Seen(work.hits, tuple(sorted(work.by)), tuple(work.doubts.values()))
 
 
 class _Work:
     def __init__(self, scanners: Sequence[Scanner], alive: Callable[[], None], path: str) -> None:
         self.hits: dict[str, tuple[int, float]] = {}
         self.by: set[str] = set()
-        self.doubts: list[Doubt] = []
+        self.doubts: dict[tuple[str, str], Doubt] = {}
         self._scanners = scanners
         self._alive = alive
         self._path = path
@@ -86,7 +87,9 @@ class _Work:
         try:
             for one in archives.members(data, kind, self._budget, depth):
                 below = f"{member}/{one.name}" if member else one.name
-                self.look(one.data, one.declared, one.name, below, depth + 1)
+                # `a.csv.gz` holds `a.csv`: a packed file has no other name.
+                called = one.name or name.rpartition(".")[0]
+                self.look(one.data, one.declared, called, below, depth + 1)
             if tables.is_table(kind):
                 is_taken = True
                 self._table(data, kind, member, depth)
@@ -122,15 +125,13 @@ class _Work:
     def _count(self, answer: Iterable[Any]) -> None:
         found: dict[str, tuple[int, float]] = {}
         try:
-            hits = iter(answer)
-        except TypeError:
-            raise _Nonsense(type(answer).__name__) from None
-        for number, hit in enumerate(hits):
-            kind, score = _checked(hit)
-            if number >= MAX_HITS:
-                raise Unreadable(f"more than {MAX_HITS:,} findings in one file")
-            count, best = found.get(kind, (0, 0.0))
-            found[kind] = (count + 1, max(best, score))
+            _tally(answer, found)
+        except Unreadable:
+            self._add(found)  # what was found up to there was found
+            raise
+        self._add(found)
+
+    def _add(self, found: dict[str, tuple[int, float]]) -> None:
         for kind, (count, best) in found.items():
             had, was = self.hits.get(kind, (0, 0.0))
             self.hits[kind] = (had + count, max(was, best))
@@ -148,12 +149,34 @@ class _Work:
         self.by.add("databom.patterns")
 
     def _doubt(self, why: str, kind: str, what: str) -> None:
-        if len(self.doubts) < 10 * MAX_DOUBTS:
-            self.doubts.append(Doubt(why, kind, printable(what, 300)))
+        if len(self.doubts) < MAX_DOUBTS or (why, kind) in self.doubts:
+            self.doubts.setdefault((why, kind), Doubt(why, kind, printable(what, 300)))
+        else:  # nobody can waive what is not listed
+            what = f"more than {MAX_DOUBTS} kinds of files that cannot be scanned"
+            self.doubts[FAILED, media.UNKNOWN] = Doubt(FAILED, media.UNKNOWN, what)
 
 
 class _Nonsense(Exception):  # noqa: N818  # said of what a scanner answered
     pass
+
+
+def _tally(answer: Iterable[Any], found: dict[str, tuple[int, float]]) -> None:
+    """Count a scanner's findings by their kind.
+
+    Raises:
+        _Nonsense: one is none.
+        Unreadable: the scanner says so, or there are too many.
+    """
+    try:
+        hits = iter(answer)
+    except TypeError:
+        raise _Nonsense(type(answer).__name__) from None
+    for number, hit in enumerate(hits):
+        kind, score = _checked(hit)
+        if number >= MAX_HITS:
+            raise Unreadable(f"more than {MAX_HITS:,} findings in one file")
+        count, best = found.get(kind, (0, 0.0))
+        found[kind] = (count + 1, max(best, score))
 
 
 def _checked(hit: object) -> tuple[str, float]:

@@ -45,6 +45,7 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
 _RIFF = {b"WEBP": "image/webp", b"WAVE": "audio/wav", b"AVI ": "video/x-msvideo"}
 _BRANDS = {b"avif": "image/avif", b"avis": "image/avif", b"heic": "image/heic", b"heix": "image/heic",
            b"mif1": "image/heic", b"M4A ": "audio/mp4"}  # fmt: skip
+_PNM = re.compile(rb"P[1-6]\s+(?:#[^\n]*\n\s*)*\d{1,6}\s+(?:#[^\n]*\n\s*)*\d{1,6}\s")
 _BMP_HEADERS = frozenset({12, 40, 52, 56, 64, 108, 124})
 
 EXTENSIONS = {
@@ -67,6 +68,7 @@ EXTENSIONS = {
     **{name: f"image/{name}" for name in ("png", "gif", "webp", "avif", "heic", "jp2")},
     **dict.fromkeys(("tif", "tiff"), "image/tiff"),
     "bmp": "image/bmp",
+    "tga": "image/x-tga",
     **dict.fromkeys(("pbm", "pgm", "ppm", "pnm"), "image/x-portable-anymap"),
     **dict.fromkeys(("ogg", "oga", "opus"), "audio/ogg"),
     "mp3": "audio/mpeg",
@@ -147,6 +149,8 @@ def _begins(head: bytes) -> str | None:
         return _BRANDS.get(head[8:12], "video/mp4")
     if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:
         return "image/bmp"
+    if _PNM.match(head):
+        return "image/x-portable-anymap"
     if head[257:262] == b"ustar":
         return "application/x-tar"
     return None

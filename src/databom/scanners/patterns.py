@@ -14,27 +14,36 @@ from collections.abc import Iterable, Iterator
 from databom.scanners import media, phones, texts, versions
 from databom.scanners.protocol import Context, Data, Hit
 
+_SPACES, _DASHES = "\xa0\u2007\u2009\u202f", "\u2010\u2011\u2012\u2013\u2014\u2212"
+"""What typesetters put between the groups of a number."""
+_GAP = rf"[ \t().\-/{_SPACES}{_DASHES}]"
+_TYPED = str.maketrans({**dict.fromkeys(_SPACES, " "), **dict.fromkeys(_DASHES, "-")})
 TRIGGER = re.compile(
-    r"@[A-Za-z0-9]|\d(?:[ \t().\-/]{0,3}\d){6,}|\d\.\d{1,3}\.\d{1,3}\.\d|[A-Z]{2}\d\d[ A-Z0-9]{11}|:[0-9A-Fa-f]{0,4}:"
+    rf"@\w|\d(?:{_GAP}{{0,3}}\d){{6,}}|\d\.\d{{1,3}}\.\d{{1,3}}\.\d|[A-Za-z]{{2}}\d\d[ \-A-Za-z0-9]{{11}}|"
+    rf":[0-9A-Fa-f]{{0,4}}:"
 )
 """Text in which this is not found holds nothing."""
 _AT = re.compile(
-    r"@((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}([A-Za-z]{2,24}|xn--[a-z0-9-]{2,59}))"
+    r"@((?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}([A-Za-z]{2,24}|xn--[a-z0-9-]{2,59}|[^\W\d_]{2,24}))"
 )
-_LOCAL = re.compile(r"[A-Za-z0-9_#](?:[A-Za-z0-9_%+&'*=/?^{|}~$!#.-]{0,126}[A-Za-z0-9_+=$-])?\Z")
+_LOCAL = re.compile(r"""(?:[^\W_]|[_#])(?:[\w%+&'*=/?^{|}~$!#.-]{0,126}[\w+=$-])?\Z|"[^"\n]{1,64}"\Z""")
 _LOCAL_CHARS = 128
 """Mailing lists make longer names than the standard's 64."""
-_FILES = frozenset(
-    {"png", "jpg", "jpeg", "gif", "svg", "webp", "css", "js", "html", "php", "py", "md", "txt", "json"}
-)
-"""What ends a file's name and no host's: `icon@2x.png`."""
+_FILES = frozenset({"png", "jpg", "jpeg", "gif", "svg", "webp", "css", "js", "html", "php", "txt", "json"})
+"""What ends a file's name and no host's: `icon@2x.png`. Hosts do end with `.py` and `.md`."""
 _IPV4 = re.compile(r"\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?![\w]|\.\d)")
 _NOBODYS = ""
 """The kind of what is sure to be nobody's: taken out, and not told."""
-_VERSION = re.compile(r"(?i)(?:v|ver|version|release|build|section|§)[ .:=\"]{0,3}\Z")
+_VERSION = re.compile(r"(?i)(?:(?:v|ver|version|release|build|section|§)[ .:=\"]{0,3}|[a-z]/)\Z")
+"""Before an address, these say that it is a version; `Firefox/1.5.0.7` too."""
 _COLONS = re.compile(r":[0-9A-Fa-f]{0,4}:")
 _HEXES = frozenset("0123456789abcdefABCDEF:")
-_IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d\d ?(?:[A-Z0-9]{4} ?){2,7}[A-Z0-9]{1,4}(?![A-Za-z0-9])")
+_UNICAST = ipaddress.IPv6Network("2000::/3")
+"""All that is given to anybody; `x[::2]` and `ab::cd` are not in it."""
+_IBAN = re.compile(
+    rf"(?<![A-Za-z0-9])[A-Za-z]{{2}}\d\d[ \-{_SPACES}{_DASHES}]?(?:[A-Za-z0-9]{{4}}[ \-{_SPACES}{_DASHES}]?){{2,7}}"
+    r"[A-Za-z0-9]{1,4}(?![A-Za-z0-9])"
+)
 _IBAN_LENGTHS = {
     "AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22, "BR": 29, "BY": 28,
     "CH": 21, "CR": 22, "CY": 28, "CZ": 24, "DE": 22, "DK": 18, "DO": 28, "EE": 20, "EG": 29, "ES": 24, "FI": 18,
@@ -45,8 +54,10 @@ _IBAN_LENGTHS = {
     "SE": 24, "SI": 19, "SK": 24, "SM": 27, "ST": 25, "SV": 28, "TL": 23, "TN": 24, "TR": 26, "UA": 29, "VA": 22,
     "VG": 24, "XK": 20,
 }  # fmt: skip
-_RUN = re.compile(r"[+(]{0,2}\d(?:[ \t\xa0().\-/]{0,3}\d){6,}")
-_CARD = re.compile(r"\d{4}([ -]?)\d{4}\1\d{4}\1\d{1,7}|3[47]\d\d([ -]?)\d{6}\2\d{5}")
+_RUN = re.compile(rf"[+(]{{0,2}}\d(?:{_GAP}{{0,3}}\d){{6,}}")
+_CARD = re.compile(
+    r"\d{4}([ -]?)\d{4}\1\d{4}\1\d{1,7}|3[0478]\d\d([ -]?)\d{6}\2\d{4,5}|36\d\d([ -]?)\d{6}\3\d{4}"
+)
 _BRANDS = re.compile(
     r"4(?:\d{12}|\d{15}|\d{18})|(?:5[1-5]|222[1-9]|22[3-9]\d|2[3-6]\d\d|27[01]\d|2720)\d*|3[47]\d{13}|"
     r"6(?:011|4[4-9]\d|5\d\d)\d{12,15}|35(?:2[89]|[3-8]\d)\d{12,15}|3(?:0[0-5]|[68]\d)\d{11}"
@@ -56,8 +67,9 @@ _SSN_WORDS = re.compile(r"(?i)(?<![a-z])(?:ssn|social[ _]security|soc[ .]sec)")
 _BARE_SSN = re.compile(r"(?!000|666|9)\d{3}(?!00)\d\d(?!0000)\d{4}")
 _AROUND = 40
 """Characters before a number in which a word may say what it is."""
-_STICKS = frozenset("/=:#@$<_%&\\^~*")
+_STICKS = frozenset("/=:#@$<_%&\\^")
 """Before a number, these say that it is part of something else, unless a word says that it is one."""
+_EXTENSION = re.compile(r"(?i)x\d{1,6}(?!\w)")
 
 
 class Patterns:
@@ -113,6 +125,8 @@ def _emails(text: str) -> Iterator[Hit]:
         local = _LOCAL.search(text, max(0, at - _LOCAL_CHARS), at)
         if local is None or match[2].lower() in _FILES:
             continue
+        if local[0] == "git" and text[match.end() : match.end() + 1] in {":", "/"}:
+            continue  # a repository's address
         start = local.start()
         while text[start] in "'/=":  # what quotes an address is none of it
             start += 1
@@ -121,14 +135,15 @@ def _emails(text: str) -> Iterator[Hit]:
 
 def _ibans(text: str) -> Iterator[Hit]:
     for match in _IBAN.finditer(text):
-        bare = match[0].replace(" ", "")
+        bare = "".join(filter(str.isalnum, match[0])).upper()
         length = _IBAN_LENGTHS.get(bare[:2], 0)
         if length and len(bare) >= length and _mod97(bare[:length]):
             end, left = match.start(), length
             while left:
-                left -= text[end] != " "
+                left -= text[end].isalnum()
                 end += 1
-            yield Hit("iban", 1.0, (match.start(), end))
+            if not text[end : end + 1].isalnum():  # what goes on there is a longer word
+                yield Hit("iban", 1.0, (match.start(), end))
 
 
 def _mod97(iban: str) -> bool:
@@ -163,7 +178,8 @@ def _ipv6s(text: str) -> Iterator[Hit]:
             continue
         address = text[start:end]
         try:
-            if ipaddress.IPv6Address(address if address.endswith("::") else address.rstrip(":")).is_global:
+            read = ipaddress.IPv6Address(address if address.endswith("::") else address.rstrip(":"))
+            if read.is_global and read in _UNICAST:
                 yield Hit("ip", 0.9, (start, end))
         except ValueError:
             continue
@@ -182,22 +198,27 @@ def _numbers(text: str, hint: str) -> Iterator[Hit]:
 
 
 def _number(text: str, start: int, end: int, hint: str) -> Iterator[Hit]:
-    value = text[start:end]
+    value = text[start:end].translate(_TYPED)
     after, before = text[end : end + 1], text[start - 1 : start]
-    if after.isalnum() or after in {"_", "%", "@"} or before.isalnum() or before in {"_", ".", "-", ","}:
+    beside = _words(f"{hint} {text[max(0, start - _AROUND) : start]}")
+    is_named = phones.WORDS.search(beside) is not None
+    if after in {"_", "%", "@"} or (after.isalnum() and _EXTENSION.match(text, end) is None):
         return
-    beside = f"{hint} {text[max(0, start - _AROUND) : start]}"
+    if before.isalnum() or before in {"_", "-"} or (before == "." and not is_named):
+        return
+    if before == "," and text[start - 2 : start - 1].isdigit() and (value.isdigit() or " " in value):
+        return  # the decimals of a number, or one of many
     card = next((m for m in _CARD.finditer(value) if _is_card(value, m)), None)
     if card is not None:
         yield Hit("card", 1.0, (start + card.start(), start + card.end()))
         return
-    is_ssn = bool(_SSN_WORDS.search(_words(beside)))
+    is_ssn = bool(_SSN_WORDS.search(beside))
     ssn = _SSN.fullmatch(value) or (_BARE_SSN.fullmatch(value) if is_ssn else None)
     if ssn is not None and (is_ssn or before not in _STICKS):
         yield Hit("us-ssn", 1.0 if is_ssn else 0.8, (start, end))
         return
-    is_named = phones.WORDS.search(_words(beside)) is not None
-    if not is_named and before and before in _STICKS:
+    is_dialed = is_named or (before in {":", "<"} and value.startswith("+"))
+    if not is_dialed and before and before in _STICKS:
         return
     if value.startswith("("):
         value = value if ")" in value else value.lstrip("(")

@@ -13,7 +13,8 @@ from typing import Any
 
 WORDS = re.compile(
     r"(?i)(?<![a-z])(?:tele?(?:phone|fon|fono|f)?|phones?|ph|fax|call|mobile|cell(?:ular)?|whatsapp|sms|dial|hotline|"
-    r"handy|telefono|msisdn|toll[- ]free)(?:[ _.-]?(?:no|nr|num|number|us|me|at))?(?![a-z])"
+    r"handy|mobil|rufnummer|telefono|celular|tlf|msisdn|toll[- ]free)"
+    r"(?:[ _.-]?(?:no|nr|num|number|nummer|us|me|at))?(?![a-z])"
 )
 REGIONS = ("US", "GB", "IE", "DE", "FR", "IN", "AU", "IT", "ES", "NL", "BR", "JP", "CH", "AT", "BE", "SE")
 """Where numbers without a country code are dialed, as far as we look."""
@@ -21,6 +22,7 @@ LEAST_DIGITS, MOST_DIGITS = 7, 15
 
 _GROUPS = re.compile(r"\d+")
 _NANP = re.compile(r"(?:1[ .-])?\(?[2-9]\d\d\)?[ .-]{0,2}[2-9]\d\d[ .-]\d{4}")
+_TRUNK = re.compile(r"\(?0[1-9]\d{1,4}\)?[ /-]{1,3}\d{5,8}")
 _DATES = re.compile(
     r"\d{4}-\d\d-\d\d|\d{1,2}[./]\d{1,2}[./]\d{4}|\d{4}/\d\d/\d\d|(?:19|20)\d\d ?- ?(?:19|20)\d\d"
 )
@@ -38,7 +40,11 @@ def is_phone(text: str, *, named: bool) -> bool:
         return _exists(text, None, len(digits) >= 8)
     if named:
         return _is_possible(text, len(digits) >= LEAST_DIGITS)
-    if len(digits) < 10 or len(groups) < 3 or max(map(len, groups)) > 6 or min(map(len, groups[1:])) < 2:
+    if len(digits) < 10 or len(groups) < 2:
+        return False
+    if len(groups) == 2:  # `030 1234567`: with the digit that one dials before an area
+        return _TRUNK.fullmatch(text) is not None and _exists(text, REGIONS, False)
+    if max(map(len, groups)) > 6 or min(map(len, groups[1:])) < 2:
         return False
     return _exists(text, REGIONS, _NANP.fullmatch(text) is not None)
 

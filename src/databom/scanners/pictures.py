@@ -25,7 +25,11 @@ MAX_PIXELS = 89_478_485
 MAX_FRAMES = 100
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "PPM", "ICO", "JPEG2000", "TGA")
 
-_GPS, _EXIF, _THUMBNAIL = 0x8825, 0x8769, 1
+_GPS, _EXIF = 0x8825, 0x8769
+_OPAQUE = 255
+_MIDDLE = (0.5, 99.5)
+"""Percentiles of the values of a picture that become black and white."""
+_MORE_XMP = b"http://ns.adobe.com/xmp/extension/"
 _TAGS = {0x013B: "artist", 0x9C9D: "artist", 0xA430: "owner", 0xA431: "serial", 0xA435: "serial"}
 _XMP = {
     "gps": re.compile(r"exif:GPS(?:Latitude|Longitude)"),
@@ -56,9 +60,11 @@ class Pictures:
         del media_type, context
         self._detector = self._detector or Detector()
         picture = open_picture(data)
-        yield from said(picture)
+        told: set[str] = set()
+        yield from said(picture, told)
         for frame in frames(picture):
             yield from shown(frame, self._detector)
+            yield from said(picture, told)  # a PNG's end and a TIFF's other pages speak only now
         thumbnail = hidden(picture)
         if thumbnail is not None:
             with contextlib.suppress(Unreadable):  # what nobody can decode shows nothing
@@ -98,6 +104,8 @@ def open_picture(data: Data) -> Any:
 def frames(picture: Any, *, whole: bool = False) -> Iterator[Any]:
     """Every frame in RGB, the right way up; a JPEG smaller than it is unless `whole`.
 
+    After one that is transparent somewhere comes what its colors are there: whoever drops the alpha channel sees them.
+
     Raises:
         Unreadable: a frame cannot be decoded.
     """
@@ -114,7 +122,7 @@ def frames(picture: Any, *, whole: bool = False) -> Iterator[Any]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 upright = ImageOps.exif_transpose(picture)
-                yield _rgb(upright if upright is not None else picture)
+                yield from _views(upright if upright is not None else picture)
         except (
             OSError,
             ValueError,
@@ -128,57 +136,69 @@ def frames(picture: Any, *, whole: bool = False) -> Iterator[Any]:
             raise Unreadable("a picture that cannot be decoded") from None
 
 
-def _rgb(picture: Any) -> Any:
-    """The picture in RGB. More than 8 bits a channel are scaled: cutting them off would show white."""
+def _views(picture: Any) -> Iterator[Any]:
+    """The picture in RGB: on gray where it is transparent, and then without its alpha channel."""
     if picture.mode.startswith(("I", "F")):
-        low, high = picture.getextrema()
-        span = (high - low) or 1
-        return (
-            picture.point(lambda value: value * (255 / span) - low * (255 / span)).convert("L").convert("RGB")
-        )
-    if "A" in picture.mode or "transparency" in picture.info:
+        yield _scaled(picture)
+    elif "A" in picture.mode or "transparency" in picture.info:
         from PIL import Image
 
         clear = picture.convert("RGBA")
         ground = Image.new("RGBA", clear.size, (127, 127, 127, 255))
-        return Image.alpha_composite(ground, clear).convert("RGB")
-    return picture.convert("RGB")
+        yield Image.alpha_composite(ground, clear).convert("RGB")
+        if clear.getextrema()[3][0] < _OPAQUE:
+            yield clear.convert("RGB")
+    else:
+        yield picture.convert("RGB")
 
 
-def said(picture: Any) -> Iterator[Hit]:
-    """What the metadata says: EXIF, XMP, comments and text chunks."""
-    texts: list[str] = []
+def _scaled(picture: Any) -> Any:
+    """More than 8 bits a channel, scaled: cutting them off would show white, and so would one pixel far off."""
+    import numpy as np
+    from PIL import Image
+
+    values = np.nan_to_num(np.asarray(picture.convert("I") if ";" in picture.mode else picture, np.float32))
+    low, high = np.percentile(values, _MIDDLE)
+    if low >= high:
+        low, high = values.min(), values.max()
+    scaled = (values - low) * (255 / ((high - low) or 1))
+    return Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8)).convert("RGB")
+
+
+def said(picture: Any, told: set[str]) -> Iterator[Hit]:
+    """What the metadata says that was not `told` before: EXIF, XMP, IPTC, comments and text chunks."""
     try:
         exif = picture.getexif()
         inner = exif.get_ifd(_EXIF)
         place = exif.get_ifd(_GPS)
     except (OSError, ValueError, SyntaxError, KeyError, TypeError, ZeroDivisionError, IndexError):
         raise Unreadable("a picture whose metadata cannot be read") from None
-    if {2, 4} <= set(place):
-        yield Hit("gps")
+    kinds = {"gps"} if {2, 4} <= set(place) else set()
+    texts: list[str] = []
     for tag, value in {**exif, **inner}.items():
-        kind = _TAGS.get(tag)
         text = _text(value)
-        if kind is not None and text.strip("\0 "):
-            yield Hit(kind)
+        if tag in _TAGS and text.strip():
+            kinds.add(_TAGS[tag])
         texts.append(text)
     for name, value in picture.info.items():
-        text = _text(value)
-        if name in ("xmp", "XML:com.adobe.xmp"):
-            for kind, sign in _XMP.items():
-                if sign.search(text):
-                    yield Hit(kind)
         if name != "exif":
-            texts.append(text)
+            texts += map(_text, value.values() if isinstance(value, dict) else (value,))
+    segments = getattr(picture, "applist", ())  # of a JPEG: all comments, and XMP's overflow
+    texts += (_text(data) for name, data in segments if name == "COM" or data.startswith(_MORE_XMP))
     for text in texts:
-        for hit in find(text):
-            yield hit._replace(place=())
+        kinds |= {kind for kind, sign in _XMP.items() if sign.search(text)}
+    yield from (Hit(kind) for kind in sorted(kinds - told))
+    for text in dict.fromkeys(texts):
+        if text not in told:
+            yield from (hit._replace(place=()) for hit in find(text))
+    told.update(kinds, texts)
 
 
 def _text(value: object) -> str:
+    """What it says: also in UTF-16, of which bytes that are zero are every other one."""
     if isinstance(value, bytes):
-        return value.decode("latin-1")
-    return value if isinstance(value, str) else ""
+        value = value.decode("latin-1")
+    return value.replace("\0", "") if isinstance(value, str) else ""
 
 
 def hidden(picture: Any) -> bytes | None:

@@ -22,13 +22,15 @@ def is_table(media_type: str) -> bool:
 
 
 def cells(data: Data, media_type: str) -> Iterator[tuple[str, str | bytes | int]]:
-    """(column, value) of every cell that is a text, bytes or a whole number.
+    """(column, value) of every cell that is a text, bytes or a whole number, and of what the file says of itself.
 
     Raises:
         Unreadable: it is damaged.
     """
     try:
-        for batch in _batches(data, media_type):
+        for number, batch in enumerate(_batches(data, media_type)):
+            if number == 0:
+                yield from _about(batch.schema)
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
                 for value in column.to_pylist():
                     yield from _values(name, value, 0)
@@ -38,6 +40,13 @@ def cells(data: Data, media_type: str) -> Iterator[tuple[str, str | bytes | int]
         if not type(error).__module__.startswith("pyarrow") and not isinstance(error, (OSError, ValueError)):
             raise
         raise Unreadable("a table that cannot be read") from None
+
+
+def _about(schema: Any) -> Iterator[tuple[str, str]]:
+    """The names of the columns, and what its makers wrote into the schema."""
+    yield from (("", name) for name in schema.names)
+    for value in (schema.metadata or {}).values():
+        yield "", value.decode("utf-8", "replace")
 
 
 def _batches(data: Data, media_type: str) -> Iterator[Any]:
@@ -57,6 +66,8 @@ def _batches(data: Data, media_type: str) -> Iterator[Any]:
 def _values(name: str, value: object, depth: int) -> Iterator[tuple[str, str | bytes | int]]:
     if depth > MAX_DEPTH:
         raise Unreadable("a table nested too deeply")
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # a column with gaps
     if isinstance(value, (str, bytes)) or (isinstance(value, int) and not isinstance(value, bool)):
         yield name, value
     elif isinstance(value, Mapping):

@@ -1,9 +1,9 @@
-"""The pieces of a document that say something, and where they stand in it.
+r"""The pieces of a document that say something, and where they stand in it.
 
 A number in an SVG's path is no phone number, and a number in a column called `phone` is. So of JSON the strings are
 read, each with its key; of CSV the cells, each with its column; of SVG, XML and HTML everything but the geometry; of
-an e-mail what its encoded parts decode to as well. A document that is not what it is called is read as plain text,
-which finds more: a wrong name hides nothing.
+an e-mail its encoded headers as well (its parts are `archives`'). A document that is not what it is called is read as
+plain text, which finds more: a wrong name hides nothing. Everywhere `&#64;`, `\u0040` and `%40` are an `@`.
 
 Long documents are read in blocks of whole lines, so that memory does not grow with them.
 """
@@ -11,12 +11,13 @@ Long documents are read in blocks of whole lines, so that memory does not grow w
 from __future__ import annotations
 
 import codecs
+import contextlib
 import html
 import json
 import re
 from collections.abc import Iterator
-from email import message_from_bytes
-from email.message import Message
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
 from typing import NamedTuple
 
 from databom.scanners import media
@@ -24,8 +25,7 @@ from databom.scanners.protocol import Data, Unreadable
 
 BLOCK_BYTES = 4 * 1024 * 1024
 MAX_WIDE_BYTES = 64 * 1024 * 1024
-"""UTF-16 and UTF-32 are decoded at once: their lines cannot be told by their bytes."""
-MAX_MAIL_BYTES = 64 * 1024 * 1024
+"""What is decoded at once: UTF-16 and UTF-32, whose lines cannot be told by their bytes, and text without gaps."""
 ENCODING = ("utf-8", "surrogateescape")
 """What is not UTF-8 keeps its bytes, and its ASCII can be read."""
 
@@ -57,8 +57,6 @@ def pieces(data: Data, media_type: str) -> Iterator[Piece]:
         for piece in _extract(text, state):
             yield piece._replace(start=piece.start + start, end=piece.end and piece.end + start)
         start += len(text)
-    if media_type == "message/rfc822":
-        yield from _encoded_parts(data)
 
 
 def blocks(data: Data) -> Iterator[str]:
@@ -81,7 +79,7 @@ def blocks(data: Data) -> Iterator[str]:
     while at < len(data):
         end = min(at + BLOCK_BYTES, len(data))
         if end < len(data):
-            end = next((cut + len(sep) for sep in _CUTS if (cut := data.rfind(sep, at, end)) > at), end)
+            end = _cut(data, at, end)
         block = bytes(data[at:end])
         if not media.is_textual(block):
             raise Unreadable("it is called text and holds other bytes")
@@ -89,8 +87,32 @@ def blocks(data: Data) -> Iterator[str]:
         at = end
 
 
-_CUTS = (b"\n", b"},", b" ")
+def narrow(data: Data) -> Data:
+    """The same text in an encoding that keeps ASCII: UTF-16 and UTF-32 become UTF-8.
+
+    Raises:
+        Unreadable: it is no text.
+    """
+    is_wide = data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    return "".join(blocks(data)).encode(*ENCODING) if is_wide else data
+
+
+_CUTS = (b"\n", b"},", b'",')
 """Where a block may end, the best place first."""
+_JOINT = re.compile(rb"[A-Za-z,;}>\]] |,")
+_LOOK_BACK = 4096
+
+
+def _cut(data: Data, at: int, end: int) -> int:
+    """Where to cut so that no address and no number is cut: rather a longer block than that."""
+    for sep in _CUTS:
+        if (cut := data.rfind(sep, at, end)) > at:
+            return cut + len(sep)
+    joint = _JOINT.search(data, max(at, end - _LOOK_BACK))
+    until = len(data) if joint is None else joint.end()
+    if until - at > MAX_WIDE_BYTES:
+        raise Unreadable("a text of over 64 MiB without a gap in it")
+    return until
 
 
 class _State:
@@ -104,6 +126,8 @@ class _State:
 
 
 def _kind(media_type: str) -> str:
+    if media_type == "message/rfc822":
+        return "mail"
     if "json" in media_type:
         return "json"
     if media_type in ("text/csv", "text/tab-separated-values"):
@@ -116,13 +140,38 @@ def _kind(media_type: str) -> str:
 def _extract(text: str, state: _State) -> Iterator[Piece]:
     match state.kind:
         case "json" if _is_json(text):
-            return _json(text, state)
+            yield from _json(text, state)
+            return
         case "cells":
-            return _cells(text, state)
+            yield from _cells(text, state)
         case "markup":
-            return _markup(text)
+            text = _DATA_URI.sub(_blank, _GEOMETRY.sub(_blank, text))
+            yield Piece(text, 0)
+            yield from _joined(text)
+        case "mail":
+            yield Piece(text, 0)
+            yield from _headers(text)
         case _:
-            return iter((Piece(text, 0),))
+            yield Piece(text, 0)
+    yield from _spelled(text)
+
+
+_SPELLED = re.compile(
+    r"&(?:#\w{2,6}|commat|period|lpar|plus|nbsp);|\\u(?:00|20|ff)[0-9A-Fa-f]{2}|%(?:40|2[Bb])"
+)
+_ESCAPE = re.compile(r"\\u([0-9A-Fa-f]{4})|%(40|2[Bb])")
+
+
+def _spelled(text: str) -> Iterator[Piece]:
+    """Lines in which characters are written as references or escapes, read."""
+    if _SPELLED.search(text) is not None:
+        for line in text.splitlines():
+            if _SPELLED.search(line) is not None:
+                yield Piece(_read(line), 0, exact=False)
+
+
+def _read(text: str) -> str:
+    return _ESCAPE.sub(lambda match: chr(int(match[1] or match[2], 16)), html.unescape(text))
 
 
 # --- JSON ---------------------------------------------------------------------------------------------
@@ -156,12 +205,15 @@ def _json(text: str, state: _State) -> Iterator[Piece]:
                 exact = True  # no escape that means anything: as it stands
         if said:
             yield Piece(said, match.start(1), state.key, exact, 0 if exact else match.end(1))
+            if _SPELLED.search(said) is not None:
+                yield Piece(_read(said), match.start(1), state.key, exact=False, end=match.end(1))
         if colon:
             state.key = said[:200]
 
 
 _NUMBERED = re.compile(
-    r"(?i)phone|mobile|(?<![a-z])(?:tel|fax|cell|ssn|msisdn)(?![a-z])|social.?sec|card|iban|account"
+    r"(?i)phone|mobil|telefon|handy|(?<![a-z])(?:tel|fax|cell|celular|rufnummer|ssn|msisdn|ccn?|pan)(?![a-z])|"
+    r"social.?sec|card|iban|account"
 )
 
 
@@ -172,7 +224,8 @@ def says_number(hint: str) -> bool:
 
 # --- cells --------------------------------------------------------------------------------------------
 
-_BARE = re.compile(r"\s*[-+]?[\d.,eE+-]+\s*")
+_BARE = re.compile(r"\s*[-+]?\d[\d,]*(?:\.\d*)?(?:[eE][-+]?\d+)?\s*")
+"""A number. `536-90-4399` and `81.2.69.142` are none."""
 
 
 def _cells(text: str, state: _State) -> Iterator[Piece]:
@@ -215,21 +268,27 @@ def _line(line: str, start: int, state: _State) -> Iterator[Piece]:
 
 _GEOMETRY = re.compile(
     r"""(?i)\b(?:d|points|style|transform|gradientTransform|patternTransform|viewBox|values|keyTimes|keySplines|path|"""
-    r"""[xyrwh][12]?|[cf][xy]|r[xy]|d[xy]|width|height|offset|id|class|coords|srcset|integrity|nonce|"""
+    r"""[xyrwh][12]?|[cf][xy]|r[xy]|d[xy]|width|height|offset|class|coords|srcset|integrity|nonce|"""
     r"""stroke-[a-z]+|clip-path|xmlns(?::\w+)?)\s*=\s*(?:"[^"@]*"|'[^'@]*')"""
 )
 _DATA_URI = re.compile(r"data:[\w/+.;=-]{0,100}base64,[A-Za-z0-9+/=\s]+")
-_ENTITY = re.compile(r"&(?:#|commat|period|lpar|plus|nbsp)")
+_TAG = re.compile(r"<[^<>]*>")
+_BLOCK = re.compile(
+    r"(?i)</?(?:\w+:)?(?:p|div|t[rdh]|li|[uo]l|table|br|hr|h[1-6]|body|head|title|section|article|tab|cell|row|text)\b[^<>]*>"
+)
+"""Tags that part what stands before them from what stands behind."""
 
 
-def _markup(text: str) -> Iterator[Piece]:
-    """Text and attributes, the geometry blanked out; and what character references stand for."""
-    said = _DATA_URI.sub(_blank, _GEOMETRY.sub(_blank, text))
-    yield Piece(said, 0)
-    if _ENTITY.search(said):
-        for line in said.splitlines():
-            if _ENTITY.search(line):
-                yield Piece(html.unescape(line), 0, exact=False)
+def _joined(text: str) -> Iterator[Piece]:
+    """Addresses and numbers that tags cut into parts: `<b>ada</b>@example.org`, and the runs of an office document."""
+    from databom.scanners.patterns import TRIGGER, find
+
+    for part in _BLOCK.split(text):
+        whole = _TAG.sub("", part)
+        if len(whole) == len(part) or TRIGGER.search(whole) is None:
+            continue
+        if len(list(find(whole))) > len(list(find(_TAG.sub(" ", part)))):
+            yield Piece(whole, 0, exact=False)
 
 
 def _blank(match: re.Match[str]) -> str:
@@ -238,31 +297,11 @@ def _blank(match: re.Match[str]) -> str:
 
 # --- e-mail -------------------------------------------------------------------------------------------
 
-_MAILS = re.compile(rb"(?:\A|\n\r?\n)From [^\n]*\n(?=[!-9;-~]+:)")
-"""Between the messages of an mbox file."""
-_ENCODED = re.compile(rb"(?i)content-transfer-encoding:\s*(?:base64|quoted-printable)")
+_WORD = re.compile(r"=\?[^?\s]{1,40}\?[BbQq]\?[^?\n]*\?=(?:\s{1,4}=\?[^?\s]{1,40}\?[BbQq]\?[^?\n]*\?=)*")
 
 
-def _encoded_parts(data: Data) -> Iterator[Piece]:
-    """What the parts of an e-mail say that are encoded; the others stand in it as they are."""
-    for part in mail_parts(data):
-        coding = str(part.get("Content-Transfer-Encoding", "")).strip().lower()
-        if part.get_content_maintype() == "text" and coding in ("base64", "quoted-printable"):
-            raw = part.get_payload(decode=True)
-            if isinstance(raw, bytes):
-                yield Piece(raw.decode(*ENCODING), 0, exact=False)
-
-
-def mail_parts(data: Data) -> Iterator[Message]:
-    """The parts of the e-mails in a file that have encoded parts, the innermost ones.
-
-    Raises:
-        Unreadable: it is too long to be taken apart.
-    """
-    if len(data) > MAX_MAIL_BYTES:
-        raise Unreadable("a mail file of over 64 MiB")
-    if _ENCODED.search(data) is None:
-        return
-    for one in _MAILS.split(bytes(data)):
-        if _ENCODED.search(one):  # what is not encoded was read as it stands
-            yield from (part for part in message_from_bytes(one).walk() if not part.is_multipart())
+def _headers(text: str) -> Iterator[Piece]:
+    """What the encoded words of headers say (RFC 2047)."""
+    for match in _WORD.finditer(text):
+        with contextlib.suppress(HeaderParseError, ValueError, LookupError):  # as it stands it was read
+            yield Piece(str(make_header(decode_header(match[0]))), 0, exact=False)

@@ -16,17 +16,19 @@ _NEEDED = ("onnxruntime", "numpy", "PIL")
 
 
 def patterns() -> Identity:
-    """The scanner of texts: always there. Which numbers can be dialed is `phonenumbers`' to say, where it is."""
-    return Identity(
-        "databom.patterns", "1", None, f"phonenumbers {_installed('phonenumberslite', 'phonenumbers')}"
-    )
+    """The scanner of texts: always there. Which numbers can be dialed is `phonenumbers`' to say, where it is.
+
+    What reads tables for it is part of who it is: without that, they are no answer that could be remembered.
+    """
+    numbers, tables = _installed("phonenumberslite", "phonenumbers"), _installed("pyarrow")
+    return Identity("databom.patterns", "2", None, f"phonenumbers {numbers}, pyarrow {tables}")
 
 
 def pictures() -> Identity | None:
     """The scanner of pictures; None where the extra `pii` is not installed."""
     if not all(find_spec(name) is not None for name in _NEEDED):
         return None
-    who = f"1 (onnxruntime {_installed('onnxruntime')}, pillow {_installed('pillow')})"
+    who = f"2 (onnxruntime {_installed('onnxruntime')}, pillow {_installed('pillow')})"
     return Identity("databom.pictures", who, MODEL_DIGEST, f"threshold {THRESHOLD}, {SIDE} pixels")
 
 

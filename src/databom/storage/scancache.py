@@ -62,7 +62,7 @@ class ScanCache:
         return {}
 
     def keep(self, rows: Iterable[tuple[str, bytes]]) -> None:
-        """Remember these answers, and nothing else about this dataset."""
+        """Remember these answers in place of all others about this dataset."""
         secret = self._secret(make=True)
         if secret is None:
             return
