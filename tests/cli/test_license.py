@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from databom.checks.changes import check_policy
+from databom.errors import CheckFailed
 from databom.model.config import parse_config
+from databom.tasks.gating import gate
 from support.house import FILES, House
 
 
@@ -49,6 +51,14 @@ def test_the_same_release_is_fine_for_a_use_it_permits(house: House) -> None:
     house.ok("add", release(house, "CC-BY-NC-4.0"), "--name", "pets")
     house.ok("sync", "pets")
     assert not [one for one in house.json("check").findings if one["code"].startswith("license.")]
+
+
+def test_a_refusal_names_the_license_beside_what_else_is_wrong(house: House) -> None:
+    """Whoever reads only the exception of a run that was not created must not go and fetch data that it may not use."""
+    house.init()
+    house.cli("add", release(house, "CC-BY-NC-4.0"), "--name", "pets")
+    with pytest.raises(CheckFailed, match=r"integrity\.missing .*; also license\.not-permitted\)"):
+        gate(project=house.project).require()
 
 
 def colleague(house: House) -> Path:

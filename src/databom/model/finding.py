@@ -216,11 +216,13 @@ class Report:
 
 
 def _first(report: Report) -> str:
-    """The first thing that keeps a report from passing, for an exception's message."""
+    """The first thing that keeps a report from passing, and what kinds of others do, for an exception's message."""
     if not report.blocking:
         return ""
     finding = report.blocking[0]
-    return f" ({finding.code} {finding.subject or ''}: {finding.what})"
+    others = sorted({one.code for one in report.blocking} - {finding.code})
+    also = f"; also {', '.join(others)}" if others else ""
+    return f" ({finding.code} {finding.subject or ''}: {finding.what}{also})"
 
 
 def overall(reports: Sequence[Report]) -> Verdict:

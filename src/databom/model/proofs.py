@@ -16,18 +16,19 @@ from databom.model.receipts import Receipt
 
 
 class Kind(NamedTuple):
-    """A kind of proof: its short name, and which roles of the trust root may make one."""
+    """A kind of proof: its short name, which roles of the trust root may make one, and what one that is none is."""
 
     name: str
     roles: tuple[str, ...]
+    code: str
 
 
 KINDS: Mapping[str, Kind] = {
-    "urn:databom:payment-receipt:v1": Kind("payment", ("payment",)),
-    "urn:databom:consent:v1": Kind("consent", ("consent",)),
-    "urn:databom:redaction:v1": Kind("redaction", ("steward", "legal")),
-    "urn:databom:approval:v1": Kind("approval", ("legal", "billing", "steward", "mlops")),
-    "urn:databom:waiver:v1": Kind("waiver", ("legal", "steward")),
+    "urn:databom:payment-receipt:v1": Kind("payment", ("payment",), "payment.invalid"),
+    "urn:databom:consent:v1": Kind("consent", ("consent",), "consent.invalid"),
+    "urn:databom:redaction:v1": Kind("redaction", ("steward", "legal"), "redaction.invalid"),
+    "urn:databom:approval:v1": Kind("approval", ("legal", "billing", "steward", "mlops"), "approval.invalid"),
+    "urn:databom:waiver:v1": Kind("waiver", ("legal", "steward"), "approval.invalid"),
 }
 """Every kind of proof by its `predicateType`."""
 

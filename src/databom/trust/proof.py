@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from databom.trust.root import TrustRoot
 
 _UNREADABLE = "evidence.invalid"
-_CODES = {"waiver": "approval.invalid"}
-"""Where the code of a kind that does not hold is not `<kind>.invalid`."""
 
 
 def sign_proof(
@@ -68,7 +66,7 @@ class Stated(NamedTuple):
     @property
     def code(self) -> str:
         """Of the finding that says that it does not hold."""
-        return _code(self.kind)
+        return self.kind.code
 
     def signed_in(self, root: TrustRoot, now: datetime) -> dict[str, frozenset[str]]:
         """Of each role that may make it: which of its keys, valid now, have signed. Roles without one are absent."""
@@ -80,10 +78,6 @@ class Stated(NamedTuple):
             if signed := dsse.verified_keyids(self.envelope, keys):
                 found[name] = signed
         return found
-
-
-def _code(kind: Kind) -> str:
-    return _CODES.get(kind.name, f"{kind.name}.invalid")
 
 
 def read_proof(raw: bytes, *, file: str) -> Stated:
@@ -106,11 +100,12 @@ def read_proof(raw: bytes, *, file: str) -> Stated:
     if statement.get("_type") != STATEMENT_TYPE or kind is None:
         expected = ", ".join(KINDS)
         raise _refused(_UNREADABLE, file, "a statement of no known kind", expected, str(predicate_type))
-    code = _code(kind)
-    manifest, release = _subject(statement, code, file)
+    manifest, release = _subject(statement, kind.code, file)
     predicate = statement.get("predicate")
     if not isinstance(predicate, dict):
-        raise _refused(code, file, "the statement has no predicate", "an object", type(predicate).__name__)
+        raise _refused(
+            kind.code, file, "the statement has no predicate", "an object", type(predicate).__name__
+        )
     return Stated(kind, manifest, release, predicate, envelope)
 
 
