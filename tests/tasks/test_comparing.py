@@ -22,6 +22,7 @@ WITHOUT_ORDER = {
     "policy.deny",
     "policy.payer",
     "policy.own",
+    "policy.scanners",
     "accept.license",
     "accept.payment",
     "accept.personal_data",
