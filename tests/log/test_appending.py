@@ -25,7 +25,15 @@ from databom.storage.location import parse_location
 from databom.storage.shelf import open_shelf, open_writable_shelf
 from databom.trust.keys import PrivateKey
 from databom.trust.root import TrustedKey
-from support.tlog import NOW, ORIGIN, FaultyShelf, SmallLog, outsider_checks_proof, outsider_opens
+from support.tlog import (
+    NOW,
+    ORIGIN,
+    FaultyShelf,
+    SmallLog,
+    append_one_by_one,
+    outsider_checks_proof,
+    outsider_opens,
+)
 
 FULL = bool(os.environ.get("DATABOM_TORTURE"))
 """As many processes and entries as the promise says, rather than a sample."""
@@ -365,20 +373,14 @@ def test_a_failure_reaches_everybody_whom_it_concerns(small: SmallLog) -> None:
     assert len(failures) == 4
 
 
-def _work(folder: str, key: bytes, name: int, count: int) -> None:
-    small = SmallLog(Path(folder), PrivateKey.from_pem(key))
-    writer = small.writer()
-    for number in range(count):
-        (index,) = writer.append([b"%d-%d" % (name, number)])
-        assert writer.append([]).start > index
-
-
 def test_g10_many_processes_one_history(small: SmallLog) -> None:
     """8 × 1,000 with DATABOM_TORTURE, 4 × 25 without."""
     processes, count = (8, 1000) if FULL else (4, 25)
     context = multiprocessing.get_context("spawn")
     arguments = (str(small.folder), small.key.pem())
-    workers = [context.Process(target=_work, args=(*arguments, name, count)) for name in range(processes)]
+    workers = [
+        context.Process(target=append_one_by_one, args=(*arguments, name, count)) for name in range(processes)
+    ]
     for worker in workers:
         worker.start()
     for worker in workers:

@@ -24,7 +24,7 @@ from databom.storage.shelf_s3 import BucketShelf
 from databom.trust.keys import PrivateKey
 from support.faultproxy import FaultProxy, hang_up, lost_ack, s3_error
 from support.fixtures_r2 import CALM, FaultyBucket, aws_environ
-from support.tlog import NOW, ORIGIN
+from support.tlog import NOW, ORIGIN, append_in_groups
 
 pytestmark = pytest.mark.s3
 FULL = bool(os.environ.get("DATABOM_TORTURE"))
@@ -116,21 +116,14 @@ def test_threads_with_logs_of_their_own_race_for_each_place(paced: FaultProxy, r
     assert sorted(log.entries()) == sorted(b"%d-%d" % (name, n) for name in range(4) for n in range(3))
 
 
-def _work(location: str, key: bytes, name: int, count: int, group: int) -> None:
-    writer = BucketLog(parse_location(location), PrivateKey.from_pem(key)).writer()
-    for start in range(0, count, group):
-        entries = [b"%d-%d" % (name, number) for number in range(start, start + group)]
-        indexes = writer.append(entries)
-        assert len(indexes) == group
-
-
 def test_g10_many_processes_one_history_in_a_bucket(paced: FaultProxy, r2_bucket: Location) -> None:
     """8 × 1,000 with DATABOM_TORTURE, 3 × 60 without."""
     processes, count, group = (8, 1000, 50) if FULL else (3, 60, 20)
     context = multiprocessing.get_context("spawn")
     arguments = (r2_bucket.stored, KEY.pem())
     workers = [
-        context.Process(target=_work, args=(*arguments, name, count, group)) for name in range(processes)
+        context.Process(target=append_in_groups, args=(*arguments, name, count, group))
+        for name in range(processes)
     ]
     for worker in workers:
         worker.start()

@@ -23,6 +23,7 @@ from databom.log.reading import LogReader
 from databom.storage.location import parse_location
 from databom.storage.shelf import open_shelf, open_writable_shelf
 from databom.storage.shelf_local import LocalShelf
+from databom.storage.shelf_s3 import BucketShelf
 from databom.trust.keys import PrivateKey
 
 ORIGIN = "log.example/tests"
@@ -171,3 +172,26 @@ def naive_root(leaves: Sequence[bytes]) -> bytes:
     while 2 * k < len(leaves):
         k *= 2
     return hashlib.sha256(b"\x01" + naive_root(leaves[:k]) + naive_root(leaves[k:])).digest()
+
+
+# --- what other processes do: here, where a spawned child finds it by the name its parent has ------------
+
+
+def append_one_by_one(folder: str, key: bytes, name: int, count: int) -> None:
+    small = SmallLog(Path(folder), PrivateKey.from_pem(key))
+    writer = small.writer()
+    for number in range(count):
+        (index,) = writer.append([b"%d-%d" % (name, number)])
+        assert writer.append([]).start > index
+
+
+def append_in_groups(location: str, key: bytes, name: int, count: int, group: int) -> None:
+    from support.fixtures_r2 import CALM
+
+    signer = PrivateKey.from_pem(key)
+    shelf = BucketShelf(parse_location(location), CALM)
+    writer = Log(shelf, ORIGIN, [signer], Speakers.by_keys([signer.public]))
+    for start in range(0, count, group):
+        entries = [b"%d-%d" % (name, number) for number in range(start, start + group)]
+        indexes = writer.append(entries)
+        assert len(indexes) == group

@@ -148,15 +148,17 @@ def find_problems(numbered: Iterable[tuple[int, str]]) -> Iterator[Problem]:
 
 def _collisions(paths: dict[int, str]) -> Iterator[Problem]:
     first: dict[str, int] = {}
+    spelled: dict[str, int] = {}
     for index, path in paths.items():
         other = first.setdefault(collision_key(path), index)
+        same = spelled.setdefault(path, index)
         if other == index:
             continue
-        if paths[other] == path:
+        if same != index:
             yield Problem(
                 "manifest.duplicate",
                 f"/assets/{index}/path",
-                f"the path is listed twice: /assets/{other} and /assets/{index}",
+                f"the path is listed twice: /assets/{same} and /assets/{index}",
                 expected="each path once",
                 found=printable(path),
                 do="ask the publisher for a corrected release",
