@@ -16,6 +16,7 @@
 | `license` | does the license allow it, and do all that speak of it agree? |
 | `deciding` | may data under these licenses be used so, and why? |
 | `terms`, `signalling` | what do the stated terms, and others' signals, say against it? |
+| `revocation` | has the license of this very release been taken back? |
 | `approvals` | has somebody who may accepted what a check alone could not? |
 | `coverage` | is all data that a pipeline reads behind a pin? |
 

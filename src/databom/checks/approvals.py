@@ -8,6 +8,7 @@ What may be settled, and by whom:
 | `license.review` about `risk` | `legal` |
 | `payment.missing`, `.unsigned`, `.mismatch` | a role in `accept.payment` |
 | `coverage.unpinned` | a role in `accept.coverage` |
+| `revocation.claimed` | `legal` |
 
 Nothing else: what is denied stays denied (`license.not-permitted`, `.expired`, `.missing`), and no word of a person
 makes a signature, a byte or a forged receipt right. What scanners find is settled by waivers (`waivers`).
@@ -24,6 +25,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from databom.checks.revocation import CLAIMED
 from databom.errors import InputError
 from databom.model import times
 from databom.model.approvals import INVALID, Approval, Scope, Waiver, parse_approval, parse_waiver
@@ -74,7 +76,7 @@ def may_settle(finding: Finding, config: Config) -> tuple[str, ...]:
 
 
 def _roles(scope: Scope, config: Config) -> tuple[str, ...]:
-    if scope == Scope("license.review", RISK):
+    if scope == Scope("license.review", RISK) or scope.code == CLAIMED:
         return ("legal",)
     room, _, kind = scope.code.partition(".")
     return tuple(getattr(config.accept, room)) if kind in _SETTLED.get(room, ()) else ()

@@ -13,6 +13,7 @@ from databom.checks.attribution import check_attribution
 from databom.checks.license import check_license
 from databom.checks.payment import check_payment
 from databom.checks.personal import check_consents
+from databom.checks.revocation import check_revocations
 from databom.model.config import Config
 from databom.model.finding import Finding
 from databom.model.manifest import Manifest
@@ -29,3 +30,4 @@ def check_use(manifest: Manifest, config: Config, proofs: Proofs, now: datetime)
     yield from check_attribution(manifest, config)
     yield from check_payment(manifest, config.policy, proofs, now)
     yield from check_consents(manifest, config, now)
+    yield from check_revocations(manifest, proofs)

@@ -14,7 +14,7 @@ from databom.cli.options import Common, common, reporting, write
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @reporting
 def attach(options: Common, name: str, file: Path) -> None:
-    """Keep evidence beside a pin: a payment receipt, consent, redaction record, approval or waiver.
+    """Keep evidence beside a pin: a payment receipt, consent, redaction record, approval, waiver or revocation.
 
     FILE is a signed statement about the pinned manifest (DSSE), an x402 receipt (JWS) for its URL, or, where the policy
     asks for no more, unsigned evidence of a payment: JSON with a transaction_id, or response headers with

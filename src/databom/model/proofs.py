@@ -1,7 +1,7 @@
 """Proofs: signed statements about one manifest that a team keeps beside it (`provenance/evidence/<name>/`).
 
-A receipt, a consent, a redaction record, an approval, a waiver: each is an in-toto Statement v1 whose one subject is
-the manifest, by digest. Here is what they say once their signature has been verified; who verified it is
+A receipt, a consent, a redaction record, an approval, a waiver, a revocation: each is an in-toto Statement v1 whose one
+subject is the manifest, by digest. Here is what they say once their signature has been verified; who verified it is
 `databom.trust.proof`, and what a proof is good for is the checks' to decide.
 """
 
@@ -29,6 +29,7 @@ KINDS: Mapping[str, Kind] = {
     "urn:databom:redaction:v1": Kind("redaction", ("steward", "legal"), "redaction.invalid"),
     "urn:databom:approval:v1": Kind("approval", ("legal", "billing", "steward", "mlops"), "approval.invalid"),
     "urn:databom:waiver:v1": Kind("waiver", ("legal", "steward"), "approval.invalid"),
+    "urn:databom:revocation:v1": Kind("revocation", ("revocation",), "revocation.invalid"),
 }
 """Every kind of proof by its `predicateType`."""
 

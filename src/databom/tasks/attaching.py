@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from databom.checks.approvals import check_acceptance
 from databom.checks.consents import Statements
 from databom.checks.payment import check_payment
+from databom.checks.revocation import check_notice
 from databom.errors import InputError, Problem
 from databom.model import strictjson, times
 from databom.model.digest import sha256
@@ -52,7 +53,7 @@ class _Evidence(NamedTuple):
 def attach(
     name: str, file: Path | str, *, project: Path | str | None = None, now: datetime | None = None
 ) -> Report:
-    """Keep a payment receipt, consent, redaction record, approval or waiver beside the pin `name`.
+    """Keep a receipt, consent, redaction record, approval, waiver or notice of revocation beside the pin `name`.
 
     It goes to `provenance/evidence/<name>/` under a name made from its digest: attaching it again changes nothing.
     Unsigned evidence of a payment is kept only where the policy asks for no more (`payment` is `declared` or `off`),
@@ -164,6 +165,8 @@ def _doubts(
     )
     if proof is not None and proof.kind in ("approval", "waiver"):
         return check_acceptance(proof, place.config, now)
+    if proof is not None and proof.kind == "revocation":
+        return [doubt] if (doubt := check_notice(proof)) is not None else []
     if proof is not None and proof.kind != "payment":
         return Statements(proofs).invalid
     proofs = replace(proofs, spent=spent_elsewhere(place, name, manifest, proofs))
