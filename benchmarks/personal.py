@@ -118,16 +118,20 @@ def _named(directory: Path, names: tuple[str, ...], suffixes: tuple[str, ...]) -
 
 
 def _mails(scanner: Any, paths: list[Path]) -> dict[str, Any]:
+    from databom.scanners.looking import Looker
+
+    looker = Looker([scanner])
     found = missed = 0
     hits: Counter[str] = Counter()
     size, took = 0, 0.0
     for path in paths:
         data = path.read_bytes()
         start = time.process_time()
-        places = list(scanner.scan(data, "message/rfc822", None))
+        whole = looker.look(data, "message/rfc822", path.name)
         took += time.process_time() - start
         size += len(data)
-        hits.update(hit.kind for hit in places)
+        hits.update({kind: count for kind, (count, _) in whole.hits.items()})
+        places = list(scanner.scan(data, "message/rfc822", None))
         text = data.decode("utf-8", "surrogateescape")
         seen = {text[slice(*hit.place)].lower() for hit in places if hit.kind == "email"}
         for address in _addresses(data):

@@ -232,7 +232,7 @@ class _Judge:
                 ways.append(self._use(*pair, "pii.unanswered", subject))
         if left:
             more = f"; and {len(left) - 1} more" if len(left) > 1 else ""
-            what, do = f"{left[0].what}{more}", _advice(left[0])
+            what, do = f"{left[0].what}{more}", advice(left[0])
             if self._weight is Severity.BLOCK or any(doubt.why == FAILED for doubt in left):
                 yield _unanswered(subject, what, do)
             else:
@@ -252,7 +252,8 @@ def _unanswered(subject: str, what: str, do: str = "run it again; then look at t
     return Finding("pii.unanswered", Severity.BLOCK, subject, what, do=do)
 
 
-def _advice(doubt: Doubt) -> str:
+def advice(doubt: Doubt) -> str:
+    """What to do about bytes that were not answered for."""
     if doubt.why == FAILED:
         return "run it again; if it repeats, tell the scanner's developers"
     if media.is_picture(doubt.media_type) and versions.pictures() is None:

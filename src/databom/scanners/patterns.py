@@ -189,9 +189,9 @@ def _numbers(text: str, hint: str) -> Iterator[Hit]:
     for run in _RUN.finditer(text):
         spans = [run.span()]
         if sum(map(str.isdigit, run[0])) > 2 * phones.MOST_DIGITS or len(run[0]) > 40:
-            # A row of numbers: each is one for itself.
+            # A row of numbers: each is one for itself, and most are too short.
             spans = [
-                (run.start() + m.start(), run.start() + m.end()) for m in re.finditer(r"[^ \t]+", run[0])
+                (run.start() + m.start(), run.start() + m.end()) for m in re.finditer(r"[^ \t]{7,}", run[0])
             ]
         for start, end in spans:
             yield from _number(text, start, end, hint)

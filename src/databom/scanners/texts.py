@@ -176,7 +176,8 @@ def _read(text: str) -> str:
 
 # --- JSON ---------------------------------------------------------------------------------------------
 
-_TOKEN = re.compile(r'"((?:[^"\\\n]|\\.)*)"(\s*:)?|(-?\d[\d.eE+-]*)')
+_TOKEN = re.compile(r'"((?:[^"\\\n]++|\\.)*+)("(?:\s*:)?)?|(-?\d[\d.eE+-]*)')
+"""A string that does not end is one, too: from every quote in it one would look for its end again."""
 _BETWEEN = re.compile(r"(?:[\s,:{}\[\]]|true|false|null|NaN|-?Infinity)*")
 
 
@@ -186,13 +187,15 @@ def _is_json(text: str) -> bool:
     for match in _TOKEN.finditer(text):
         if at != match.start() and _BETWEEN.fullmatch(text, at, match.start()) is None:
             return False
+        if match[1] is not None and match[2] is None:
+            return False
         at = match.end()
     return _BETWEEN.fullmatch(text, at) is not None
 
 
 def _json(text: str, state: _State) -> Iterator[Piece]:
     for match in _TOKEN.finditer(text):
-        said, colon, number = match.groups()
+        said, end, number = match.groups()
         if number is not None:
             if len(number) >= 7 and says_number(state.key):
                 yield Piece(number, match.start(), state.key, bare=True)
@@ -207,7 +210,7 @@ def _json(text: str, state: _State) -> Iterator[Piece]:
             yield Piece(said, match.start(1), state.key, exact, 0 if exact else match.end(1))
             if _SPELLED.search(said) is not None:
                 yield Piece(_read(said), match.start(1), state.key, exact=False, end=match.end(1))
-        if colon:
+        if end.endswith(":"):
             state.key = said[:200]
 
 

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,7 @@ import msgspec
 
 from databom.checks.bounding import shown_bounded
 from databom.checks.measuring import shown_path
+from databom.checks.personal import advice
 from databom.checks.scanning import Scan
 from databom.errors import ConfigError
 from databom.hosts import dvc_state
@@ -103,15 +105,28 @@ def redact(
     made = _Made(manifest, seen, tree, folder, leave_out=leave_out)
     made.write()
     if made.findings:
+        _empty(folder)
         return Redacted(made.report(judged, name))
-    fields = _members(manifest, seen, made, dataset_id or f"{manifest.dataset_id}-redacted", version, now)
-    raw, envelope = sign_manifest(fields, signer, embed=False)
-    assert envelope is not None
+
+    def signed() -> tuple[bytes, bytes]:
+        called = dataset_id or f"{manifest.dataset_id}-redacted"
+        raw, envelope = sign_manifest(
+            _members(manifest, seen, made, called, version, now), signer, embed=False
+        )
+        assert envelope is not None
+        return raw, envelope
+
+    raw, envelope = signed()
     derived = read_manifest(raw)
     again = look(derived, LocalTree(folder), names, told, derived.dataset_id)
-    made.findings += _still_there(again)
+    if leave_out and again.told:
+        made.drop({asset.path for asset, _ in again.told})
+        raw, envelope = signed()
+    else:
+        made.findings += _still_there(again)
     report = made.report(judged, name, again)
     if made.findings:
+        _empty(folder)
         return Redacted(report)
     target = folder / MANIFEST
     files.write_atomic(target, raw)
@@ -122,6 +137,14 @@ def redact(
 def _require_empty(folder: Path) -> None:
     if files.is_taken(folder) and (not files.is_folder(folder) or any(folder.iterdir())):
         raise ConfigError(f"{folder} is there and not empty", hint="name a folder that does not exist yet")
+
+
+def _empty(folder: Path) -> None:
+    """Remove what was written and is not to be used; the folder was empty, so it is all ours."""
+    with files.translated(folder, "write"):
+        if folder.is_dir():
+            for entry in list(folder.iterdir()):
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
 class _Row(NamedTuple):
@@ -158,17 +181,31 @@ class _Made:
                 what = answer.refused or "it was not looked at"
                 self.findings.append(Finding("pii.unanswered", Severity.BLOCK, shown_path(asset.path), what))
             elif answer.seen.doubts:
-                self._refuse(asset, "pii.unanswered", answer.seen.doubts[0].what)
+                doubt = answer.seen.doubts[0]
+                self._refuse(asset, "pii.unanswered", doubt.what, f"{advice(doubt)}; or ")
             else:
                 self._clean(asset)
-        if not self.rows and not self.findings:
+        if not self.findings:
+            self._require_rows()
+
+    def drop(self, paths: set[str]) -> None:
+        """Leave out, too, what was written under these paths."""
+        with files.translated(self._folder, "write"):
+            for path in paths:
+                (self._folder / path).unlink()
+        self.left_out += [row.asset for row in self.rows if row.asset.path in paths]
+        self.rows = [row for row in self.rows if row.asset.path not in paths]
+        self._require_rows()
+
+    def _require_rows(self) -> None:
+        if not self.rows:
             raise ConfigError("nothing is left of the release", hint="there is no asset that can be cleaned")
 
-    def _refuse(self, asset: Asset, code: str, what: str) -> None:
+    def _refuse(self, asset: Asset, code: str, what: str, instead: str = "") -> None:
         if self._leave_out:
             self.left_out.append(asset)
             return
-        do = "databom redact --leave-out leaves such assets out of the derived release"
+        do = f"{instead}databom redact --leave-out leaves such assets out of the derived release"
         self.findings.append(Finding(code, Severity.BLOCK, shown_path(asset.path), what, do=do))
 
     def _clean(self, asset: Asset) -> None:
@@ -235,7 +272,7 @@ def _still_there(again: Scan) -> list[Finding]:
         if answer.seen is not None and answer.seen.hits:
             kinds = ", ".join(sorted(answer.seen.hits))
             what = f"a scanner still finds personal data in what was written: {kinds}"
-            do = "leave the asset out; the release was not signed"
+            do = "databom redact --leave-out leaves the asset out; nothing was signed"
             findings.append(Finding("pii.found", Severity.BLOCK, subject, what, do=do))
         else:
             what = answer.refused or (answer.seen.doubts[0].what if answer.seen else "")
