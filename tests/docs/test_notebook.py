@@ -33,7 +33,7 @@ def test_the_notebook_shows_what_it_says(tmp_path: Path, monkeypatch: pytest.Mon
     # In memory: what a run prints holds digests that differ each time, and does not belong into git.
     nbclient.NotebookClient(book, timeout=120, resources={"metadata": {"path": str(folder)}}).execute()
     added, synced, verified, opened, changed, refused = _code(book)
-    # Pinning and syncing judge by the policy, and what is permitted needs no words; verifying says that it judges nothing.
+    # Pinning and syncing judge, and what is permitted needs no words; verifying says that it does not judge.
     for cell in (added, synced, verified):
         assert ">pass</b>" in _outputs(cell, "text/html")
     for cell in (added, synced):
