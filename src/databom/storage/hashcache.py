@@ -28,12 +28,13 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from databom.errors import DatabomError
 from databom.storage import files
 from databom.storage.localfile import FileStat
 from databom.storage.machine import machine
+from databom.storage.sealed import file_of, is_ours, read_blocks, write_blocks
 
 MAGIC = b"databom hashes 1\n"
 KEY_BYTES = 32
@@ -42,9 +43,7 @@ MAX_BLOCK_BYTES = 32 * 1024 * 1024
 """More than any block we write: 4,096 names of 4,096 bytes and their rows."""
 NO_MD5 = bytes(16)
 
-_LENGTH = struct.Struct("<I")
 _COUNTS = struct.Struct("<II")
-_INDEX = struct.Struct("<Q")
 _KEY = struct.Struct("<QQQqq")
 _SIZE = struct.Struct("<Q")
 _SIZE_AT = struct.calcsize("<QQ")
@@ -122,32 +121,17 @@ class HashCache:
         secret = self._secret(make=False)
         if secret is None:
             return
-        try:
-            with open(self._file(secret), "rb") as file:
-                if not is_ours(os.fstat(file.fileno())) or file.read(len(MAGIC)) != MAGIC:
-                    return
-                yield from _read(file, secret)
-        except OSError:
-            return
+        with contextlib.suppress(OSError):
+            for data in read_blocks(self._file(secret), MAGIC, secret, MAX_BLOCK_BYTES):
+                yield from _rows_of(data)
 
     def keep(self, rows: Iterable[tuple[str, bytes]]) -> bool:
         """Remember these (path, packed row), sorted by path, and nothing else of this tree; False when it cannot be."""
         secret = self._secret(make=True)
         if secret is None:
             return False
-        path = self._file(secret)
-        temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
         try:
-            descriptor = os.open(
-                temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-            )
-            try:
-                with open(descriptor, "wb") as file:
-                    file.write(MAGIC)
-                    file.writelines(_blocks(rows, secret))
-                temporary.replace(path)  # not flushed: what a power cut tears has no MAC
-            finally:
-                temporary.unlink(missing_ok=True)
+            write_blocks(self._file(secret), MAGIC, _blocks(rows), secret)
         except (OSError, ValueError, struct.error):
             return False
         return True
@@ -163,7 +147,7 @@ class HashCache:
 
     def _file(self, secret: bytes) -> Path:
         assert self._folder is not None
-        return self._folder / f"{hmac.digest(secret, b'name', 'sha256').hex()[:32]}.rows"
+        return file_of(self._folder, secret)
 
     def _secret(self, *, make: bool) -> bytes | None:
         """The key of this tree's MACs, derived from the user's; None where there is none to be had."""
@@ -177,11 +161,6 @@ class HashCache:
             return None
         who = f"{machine()} {os.getuid()} ".encode()
         return hmac.digest(key, b"databom hashes 1\0" + who + self._root, "sha256")
-
-
-def is_ours(status: os.stat_result) -> bool:
-    """A regular file of this user that nobody else can write."""
-    return stat.S_ISREG(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022
 
 
 def user_key(cache: Path, *, make: bool) -> bytes | None:
@@ -221,33 +200,16 @@ def _make_key(folder: Path) -> bytes | None:
 # --- rows and bytes -----------------------------------------------------------------------------------
 
 
-def _mac(secret: bytes, index: int, data: bytes) -> bytes:
-    return hmac.digest(secret, _INDEX.pack(index) + data, "sha256")
-
-
-def _blocks(rows: Iterable[tuple[str, bytes]], secret: bytes) -> Iterator[bytes]:
-    rest, index = iter(rows), 0
+def _blocks(rows: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
+    rest = iter(rows)
     while block := list(islice(rest, BLOCK_ROWS)):
         names = "\0".join([path for path, _ in block]).encode()
-        data = b"".join([_COUNTS.pack(len(block), len(names)), names, *[row for _, row in block]])
-        yield _LENGTH.pack(len(data)) + _mac(secret, index, data) + data
-        index += 1
+        yield b"".join([_COUNTS.pack(len(block), len(names)), names, *[row for _, row in block]])
 
 
-def _read(file: BinaryIO, secret: bytes) -> Iterator[tuple[str, bytes]]:
-    index = 0
-    while prefix := file.read(_LENGTH.size + 32):
-        if len(prefix) < _LENGTH.size + 32:
-            return
-        (length,) = _LENGTH.unpack_from(prefix)
-        if length > MAX_BLOCK_BYTES:
-            return
-        data = file.read(length)
-        if not hmac.compare_digest(_mac(secret, index, data), prefix[_LENGTH.size :]):
-            return
-        count, size = _COUNTS.unpack_from(data)  # ours from here on: the MAC says so
-        start = _COUNTS.size + size
-        names = data[_COUNTS.size : start].decode().split("\0")
-        places = range(start, start + count * ROW_SIZE, ROW_SIZE)
-        yield from zip(names, [data[at : at + ROW_SIZE] for at in places], strict=True)
-        index += 1
+def _rows_of(data: bytes) -> Iterator[tuple[str, bytes]]:
+    count, size = _COUNTS.unpack_from(data)  # the MAC says that it is ours
+    start = _COUNTS.size + size
+    names = data[_COUNTS.size : start].decode().split("\0")
+    places = range(start, start + count * ROW_SIZE, ROW_SIZE)
+    return zip(names, [data[at : at + ROW_SIZE] for at in places], strict=True)

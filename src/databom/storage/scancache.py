@@ -18,8 +18,6 @@ from __future__ import annotations
 import contextlib
 import hmac
 import os
-import secrets
-import struct
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -29,13 +27,11 @@ import msgspec
 from databom.errors import DatabomError
 from databom.storage import files, hashcache
 from databom.storage.machine import machine
+from databom.storage.sealed import file_of, read_blocks, write_blocks
 
 MAGIC = b"databom scans 1\n"
 BLOCK_ROWS = 4096
 MAX_BLOCK_BYTES = 64 * 1024 * 1024
-_LENGTH = struct.Struct("<I")
-_INDEX = struct.Struct("<Q")
-_MAC_BYTES = 32
 _ROWS = msgspec.msgpack.Decoder(list[tuple[str, bytes]])
 
 
@@ -58,7 +54,8 @@ class ScanCache:
         if secret is None:
             return {}
         with contextlib.suppress(OSError, msgspec.MsgspecError):
-            return dict(_read(self._file(secret), secret))
+            blocks = read_blocks(self._file(secret), MAGIC, secret, MAX_BLOCK_BYTES)
+            return dict(row for data in blocks for row in _ROWS.decode(data))
         return {}
 
     def keep(self, rows: Iterable[tuple[str, bytes]]) -> None:
@@ -66,23 +63,12 @@ class ScanCache:
         secret = self._secret(make=True)
         if secret is None:
             return
-        path = self._file(secret)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
         with contextlib.suppress(OSError):
-            descriptor = os.open(
-                temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-            )
-            try:
-                with open(descriptor, "wb") as file:
-                    file.write(MAGIC)
-                    file.writelines(_blocks(rows, secret))
-                temporary.replace(path)  # not flushed: what a power cut tears has no MAC
-            finally:
-                temporary.unlink(missing_ok=True)
+            write_blocks(self._file(secret), MAGIC, _blocks(rows), secret)
 
     def _file(self, secret: bytes) -> Path:
         assert self._place is not None
-        return self._place / "scans" / f"{hmac.digest(secret, b'name', 'sha256').hex()[:32]}.rows"
+        return file_of(self._place / "scans", secret)
 
     def _secret(self, *, make: bool) -> bytes | None:
         if self._place is None:
@@ -100,29 +86,7 @@ class ScanCache:
         return hmac.digest(key, b"databom scans 1\0" + who + self._about, "sha256")
 
 
-def _blocks(rows: Iterable[tuple[str, bytes]], secret: bytes) -> Iterator[bytes]:
-    rest, index = iter(rows), 0
+def _blocks(rows: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
+    rest = iter(rows)
     while block := list(islice(rest, BLOCK_ROWS)):
-        data = msgspec.msgpack.encode(block)
-        yield _LENGTH.pack(len(data)) + _mac(secret, index, data) + data
-        index += 1
-
-
-def _read(path: Path, secret: bytes) -> Iterator[tuple[str, bytes]]:
-    with open(path, "rb") as file:
-        if not hashcache.is_ours(os.fstat(file.fileno())) or file.read(len(MAGIC)) != MAGIC:
-            return
-        index = 0
-        while len(prefix := file.read(_LENGTH.size + _MAC_BYTES)) == _LENGTH.size + _MAC_BYTES:
-            (length,) = _LENGTH.unpack_from(prefix)
-            if length > MAX_BLOCK_BYTES:
-                return
-            data = file.read(length)
-            if not hmac.compare_digest(_mac(secret, index, data), prefix[_LENGTH.size :]):
-                return
-            yield from _ROWS.decode(data)
-            index += 1
-
-
-def _mac(secret: bytes, index: int, data: bytes) -> bytes:
-    return hmac.digest(secret, _INDEX.pack(index) + data, "sha256")
+        yield msgspec.msgpack.encode(block)
