@@ -12,9 +12,13 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.pop("DATABOM_TRUST", None)
 
-# How long an example takes says how busy the machine is, and nothing about what is tested.
-settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("house")
+# How long an example takes says how busy the machine is, and nothing about what is tested. What is a gate tries the
+# same examples each time; `./check search` looks for new ones, ten times as many.
+settings.register_profile(
+    "house", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+)
+settings.register_profile("search", settings.get_profile("house"), derandomize=False, max_examples=1000)
+settings.load_profile("search" if os.environ.get("DATABOM_SEARCH") else "house")
 
 pytest_plugins = ["support.fixtures_r2", "support.house", "support.mounts", "support.payments"]
 

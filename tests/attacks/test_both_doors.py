@@ -56,17 +56,19 @@ def both(house: House) -> tuple[str, set[str]]:
 
 @contextmanager
 def meanwhile(change: Callable[[], object]) -> Iterator[list[int]]:
-    """Call `change` again and again in a thread; yields a list whose length says how often."""
-    done, count = threading.Event(), [0]
+    """Call `change` again and again in a thread, and wait for the first; yields a list whose item says how often."""
+    done, begun, count = threading.Event(), threading.Event(), [0]
 
     def work() -> None:
         while not done.is_set():
             change()
             count[0] += 1
+            begun.set()
 
     thread = threading.Thread(target=work)
     thread.start()
     try:
+        assert begun.wait(60)
         yield count
     finally:
         done.set()

@@ -133,6 +133,17 @@ def test_the_schema_and_the_reader_agree(predicate: dict[str, Any]) -> None:
         assert odd_currency or (period is not None and period["start"] >= period["end"]), predicate
 
 
+@pytest.mark.parametrize("path", [(), ("amount",), ("period",), ("allocation", 0)])
+def test_a_member_nobody_knows_is_refused_even_if_it_is_null(path: tuple[str | int, ...]) -> None:
+    value = json.loads(json.dumps(GOOD))
+    at: Any = value
+    for step in path:
+        at = at[step]
+    at["more"] = None
+    assert not VALIDATOR.is_valid(value)
+    assert not is_accepted(value)
+
+
 def test_a_good_one_says_all_of_it() -> None:
     receipt = read_receipt(GOOD, form="dsse", file="f", digest="sha256:x")
     assert (receipt.form, receipt.model, receipt.payer) == ("databom", "subscription", "org:team")

@@ -21,7 +21,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import msgspec
 
 from databom.errors import InputError, Problem
-from databom.model import currencies, strictjson, times
+from databom.model import currencies, members, strictjson, times
 from databom.model.claims import Amount, Count, Hex, Instant, PaymentModel, Share, Text, Uri, instant
 from databom.model.text import printable
 
@@ -250,16 +250,10 @@ def _moment(value: object) -> datetime | None:
 
 def _convert(value: Mapping[str, Any], kind: type[_T], file: str) -> _T:
     try:
-        return msgspec.convert(_without_nulls(value), kind, strict=True, dec_hook=instant)
+        # A null in place of an optional member says absent, as in a manifest.
+        return msgspec.convert(members.prune(value, kind), kind, strict=True, dec_hook=instant)
     except msgspec.ValidationError as error:
         raise invalid(file, f"the receipt does not fit its form: {error}", None, None) from None
-
-
-def _without_nulls(value: Any) -> Any:
-    """A null says absent, as in a manifest."""
-    if isinstance(value, dict):
-        return {key: _without_nulls(one) for key, one in value.items() if one is not None}
-    return [_without_nulls(one) for one in value] if isinstance(value, list) else value
 
 
 def _seconds(since: int, file: str) -> datetime:
