@@ -30,7 +30,7 @@ UNSIGNED_TYPE = "urn:databom:unsigned-payment:v1"
 SUBSCRIBED = ("subscription", "royalty")
 """Models under which one agreement pays for the releases of a dataset; under any other, for one release."""
 
-_T = TypeVar("_T")
+_T = TypeVar("_T", bound=msgspec.Struct)
 Form = Literal["databom", "x402", "unsigned"]
 _EXACT = Context(prec=60)
 """A share has up to 36 digits; no sum of them is rounded."""
