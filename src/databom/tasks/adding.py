@@ -14,6 +14,7 @@ import msgspec
 from databom.checks.release import stated_payment
 from databom.errors import ConfigError, InputError, StorageError
 from databom.hosts import dvc_state, dvc_yaml
+from databom.log.events import Pinned
 from databom.model import times
 from databom.model.finding import Report, Severity, Subject, findings_of
 from databom.model.lock import Pin, Seen, SeenRelease, check_pin_name, pin_name
@@ -25,6 +26,7 @@ from databom.tasks import confine, equivocation
 from databom.tasks.believing import load_trust
 from databom.tasks.gatekeeping import Gatekeeper
 from databom.tasks.judging import Judged, content_digests, judge
+from databom.tasks.noting import Noted, noting
 from databom.tasks.project import Project, exclusive_project, find_root, read_optional
 from databom.tasks.receiving import Received, keep, receive
 
@@ -63,14 +65,14 @@ def add(
         check_pin_name(name)
     now = times.or_now(now)
     folder = Path(project).absolute() if project is not None else find_root()
-    with exclusive_project(folder):
+    with noting(folder, now) as happened, exclusive_project(folder):
         place = Project.load(folder)
         location = place.locate(manifest)
         try:
             received = receive(location, name=name)
         except (InputError, StorageError) as error:
             return Report(Subject(name), findings_of(error), policy=place.config.policy_digest)
-        return pin_release(place, location, received, name, root=root, path=path, dvc=dvc, now=now)
+        return pin_release(place, location, received, name, happened, root=root, path=path, dvc=dvc, now=now)
 
 
 def pin_release(
@@ -78,6 +80,7 @@ def pin_release(
     location: Location,
     received: Received,
     name: str | None,
+    happened: list[Noted],
     *,
     root: str | None = None,
     path: str | None = None,
@@ -89,6 +92,7 @@ def pin_release(
 
     Two contents under one name are kept as evidence, both. With `allow_rollback`, a release that is refused for
     nothing but its place in the order is pinned; that is written into `seen`, and the order starts there anew.
+    A release that was not pinned under this name before is put on the list of what happened.
     """
     believed = load_trust(place)
     # The memory is per dataset, so the dataset's name is needed before the judgement that uses it.
@@ -126,11 +130,28 @@ def pin_release(
     memory = _reset(seen, read, now) if seen and went_back else seen
     lock = place.lock.with_pin(name, pin).with_seen(read.dataset_id, _seen(memory, read, now, judged_newest))
     place = place.save_lock(lock)
+    if old is None or old.manifest != pin.manifest:
+        happened.append(_pinned(name, pin, believed.digest, rollback=went_back))
     if path is not None:  # what only the lock says is nobody's choice on this machine
         confine.accept(place, name, pin)
     if stage is not None:
         stage.write()
     return Gatekeeper.of(place, name, judged, believed, now).documents(judged).report(name)
+
+
+def _pinned(name: str, pin: Pin, trust: str | None, *, rollback: bool) -> Pinned:
+    assert trust is not None  # nothing is pinned that no root believes
+    return Pinned(
+        name=name,
+        release=pin.release,
+        manifest=pin.manifest,
+        tree=pin.tree,
+        source=pin.source,
+        keyids=tuple(pin.keyids),
+        trust=trust,
+        sequence=pin.sequence,
+        rollback=rollback,
+    )
 
 
 def _doubted_for(judged: Judged) -> set[str]:

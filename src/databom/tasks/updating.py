@@ -13,6 +13,7 @@ from databom.model.text import printable
 from databom.tasks.adding import pin_release
 from databom.tasks.believing import load_trust
 from databom.tasks.judging import judge_pin
+from databom.tasks.noting import noting
 from databom.tasks.project import Project, exclusive_project, find_root
 from databom.tasks.receiving import receive
 
@@ -51,7 +52,7 @@ def update(
     """
     now = times.or_now(now)
     folder = Path(project).absolute() if project is not None else find_root()
-    with exclusive_project(folder):
+    with noting(folder, now) as happened, exclusive_project(folder):
         place = Project.load(folder)
         pin = place.pin(name)
         try:
@@ -84,5 +85,13 @@ def update(
         beside = place.source(pin.source).parent.stored
         root = None if pin.root == beside else place.source(pin.root).stored
         return pin_release(
-            place, location, received, name, root=root, dvc=dvc, allow_rollback=allow_rollback, now=now
+            place,
+            location,
+            received,
+            name,
+            happened,
+            root=root,
+            dvc=dvc,
+            allow_rollback=allow_rollback,
+            now=now,
         )
