@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from databom.checks.approvals import settle
 from databom.checks.gate import check_use
@@ -23,6 +24,9 @@ from databom.tasks.personal import scanned
 from databom.tasks.progress import Progress
 from databom.tasks.project import Project
 from databom.tasks.spending import spent_elsewhere
+
+if TYPE_CHECKING:
+    from databom.tasks.noting import Noted
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +62,21 @@ class Gatekeeper:
         settled = settle((*others, *found), self.proofs, config, self.now)
         return replace(judged, policy=settled.findings, approvals=settled.approvals)
 
-    def scanned(self, judged: Judged, report: Report, progress: Progress) -> Report:
-        """The report with what scanners see in the assets, which it says are verified."""
+    def scanned(
+        self, judged: Judged, report: Report, progress: Progress, happened: list[Noted] | None = None
+    ) -> Report:
+        """The report with what scanners see in the assets, which it says are verified; `happened` hears of it."""
         if judged.manifest is None or not judged.is_believed:
             return report
         return scanned(
-            self.place, self.name, judged.manifest, report, self.proofs, now=self.now, progress=progress
+            self.place,
+            self.name,
+            judged.manifest,
+            report,
+            self.proofs,
+            now=self.now,
+            progress=progress,
+            happened=happened,
         )
 
     def assets(self, report: Report) -> Report:

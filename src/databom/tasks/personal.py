@@ -10,12 +10,14 @@ import os
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from databom.checks.personal import check_personal
 from databom.checks.scanning import Scan, scan
 from databom.checks.streaming import rounds
 from databom.errors import StorageError
 from databom.hosts import dvc_state
+from databom.log.events import Scanned
 from databom.model.assets import MAX_ASSETS
 from databom.model.digest import sha256
 from databom.model.finding import Report, findings_of
@@ -27,6 +29,9 @@ from databom.storage.tree import LocalTree
 from databom.tasks.progress import Progress
 from databom.tasks.project import Project
 from databom.tasks.user_config import user_config
+
+if TYPE_CHECKING:
+    from databom.tasks.noting import Noted
 
 DOCUMENTS = "consents"
 """The folder beside a pin's evidence where documents of consents are kept."""
@@ -51,6 +56,7 @@ def scanned(
     *,
     now: datetime,
     progress: Progress,
+    happened: list[Noted] | None = None,
 ) -> Report:
     """The report with what scanners saw, where the policy asks for it and every asset holds."""
     level = place.config.policy.personal_data
@@ -63,12 +69,27 @@ def scanned(
         seen = look(manifest, tree, chosen(), progress, name)
     except StorageError as error:
         return report.plus(findings_of(error))
+    if happened is not None:
+        happened.append(_event(name, manifest, seen))
     judged = check_personal(seen, manifest, place.config, proofs, documents, now)
     return replace(
         report,
         findings=(*report.findings, *judged.findings),
         approvals=(*report.approvals, *judged.approvals),
         scanners=seen.described(),
+    )
+
+
+def _event(name: str, manifest: Manifest, seen: Scan) -> Scanned:
+    return Scanned(
+        name=name,
+        release=manifest.release,
+        manifest=manifest.digest,
+        scanners=tuple(
+            {key: one[key] for key in ("name", "version", "assets") if one[key] is not None}
+            for one in seen.described()
+        ),
+        found=seen.positive,
     )
 
 

@@ -39,6 +39,7 @@ from databom.checks.streaming import Total, check_unlisted_in_order, rounds
 from databom.errors import ConfigError, InputError, Problem, StorageError
 from databom.hosts import dvc_state
 from databom.model import times
+from databom.model.digest import sha256
 from databom.model.finding import Finding, Report, Reports, Subject, Summary, Verdict, findings_of
 from databom.model.manifest import MAX_ASSETS, Asset, Manifest
 from databom.storage import files
@@ -53,6 +54,7 @@ from databom.tasks.gatekeeping import Gatekeeper
 from databom.tasks.ingesting import Fetched, ingest
 from databom.tasks.judging import Judged, judge_pin
 from databom.tasks.mirrors import Source
+from databom.tasks.noting import Noted, noting, verified
 from databom.tasks.own_files import own_in_folder
 from databom.tasks.progress import Progress, Silent
 from databom.tasks.project import Project, exclusive_project, find_root
@@ -92,13 +94,19 @@ def sync(
     folder = Path(project).absolute() if project is not None else find_root()
     reports = []
     # Told when the project is free again: a hook may well ask it.
-    with incidents.announcing(folder) as opened, exclusive_project(folder):
+    with (
+        incidents.announcing(folder) as opened,
+        noting(folder, now) as happened,
+        exclusive_project(folder),
+    ):
         place = Project.load(folder)
         believed = load_trust(place)
         wanted = place.names(names)
         for name in wanted:
             confine.require(place, name, place.pin(name))
-            run = _Sync(place, name, believed, refetch, full, strict, now, progress or Silent(), opened)
+            run = _Sync(
+                place, name, believed, refetch, full, strict, now, progress or Silent(), opened, happened
+            )
             reports.append(run.run())
             place = run.place
     return reports[0] if names and len(wanted) == 1 else Reports(tuple(reports))
@@ -117,6 +125,7 @@ class _Sync:
     now: datetime
     progress: Progress
     opened: list[Case]
+    happened: list[Noted]
     findings: list[Finding] = field(default_factory=list)
     known: Recogniser = field(init=False)
     keeper: Gatekeeper | None = None
@@ -166,7 +175,7 @@ class _Sync:
                 )
         result = check_outcomes(manifest, outcomes.values(), tree.shown)
         report = judged.report(self.name, (*self.findings, *result.findings), result.summary)
-        report = self._weighed(self.keeper.scanned(judged, report, self.progress))
+        report = self._weighed(self.keeper.scanned(judged, report, self.progress, self.happened))
         if report.verdict is Verdict.PASS:
             self._passed(report, result.outcomes)
         return self._last(report)
@@ -195,7 +204,7 @@ class _Sync:
         findings = (*self.findings, *total.findings(count))
         report = judged.report(self.name, findings, total.summary_of(count))
         if self.keeper is not None:
-            report = self.keeper.scanned(judged, report, self.progress)
+            report = self.keeper.scanned(judged, report, self.progress, self.happened)
         report = self._weighed(report)
         if report.verdict is Verdict.PASS:
             self._passed(report, ())
@@ -353,6 +362,7 @@ class _Sync:
         report = self._weighed(report)
         self.place.state("last")
         files.write_atomic(self.place.last_dir / f"{self.name}.json", report.to_json().encode())
+        self.happened += verified(self.name, report, sha256(stage_report(report)), refetched=self.refetch)
         return report
 
 
