@@ -8,7 +8,7 @@ receipt agrees with what the manifest and the policy say. What is kept is verifi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -19,17 +19,19 @@ from databom.checks.consents import Statements
 from databom.checks.payment import check_payment
 from databom.checks.revocation import check_notice
 from databom.errors import InputError, Problem
+from databom.log.events import Event, Paid
 from databom.model import strictjson, times
 from databom.model.digest import sha256
 from databom.model.finding import Finding, Report, Subject, findings_of
 from databom.model.manifest import Manifest
 from databom.model.proofs import Proof, Proofs
-from databom.model.receipts import Receipt, format_unsigned, read_unsigned
+from databom.model.receipts import Receipt, format_unsigned, read_receipt, read_unsigned
 from databom.model.text import printable
 from databom.storage import files
 from databom.tasks.attached import jws_name, open_jws, read_evidence, statement_name, unsigned_name
 from databom.tasks.believing import Believed, load_trust
 from databom.tasks.judging import judge_pin
+from databom.tasks.noting import approved, noting
 from databom.tasks.project import Project, exclusive_project, find_root
 from databom.tasks.spending import spent_elsewhere
 from databom.trust.dsse import MAX_ENVELOPE_BYTES
@@ -38,6 +40,8 @@ from databom.trust.root import TrustRoot
 from databom.trust.x402 import compact_of
 
 _HEADER = re.compile(rb"(?im)^crawler-charged:[ \t]*([A-Z]{3})[ \t]+([0-9.]{1,40})[ \t]*\r?$")
+NO_TRANSACTION = "none"
+"""What the log says of an x402 receipt without one: its digest is what it is known by."""
 _KNOWN = "a signed statement (DSSE), an x402 receipt (JWS), JSON with a transaction_id, or headers with crawler-charged"
 
 
@@ -68,7 +72,7 @@ def attach(
     """
     now = times.or_now(now)
     folder = Path(project).absolute() if project is not None else find_root()
-    with exclusive_project(folder):
+    with noting(folder, now) as happened, exclusive_project(folder):
         place = Project.load(folder)
         pin = place.pin(name)
         believed = load_trust(place)
@@ -87,8 +91,8 @@ def attach(
             report = report.plus(_doubts(place, name, evidence, judged.manifest, now))
         except InputError as error:
             return report.plus(findings_of(error))
-        if not report.blocking:
-            _keep(place.evidence_dir(name) / evidence.name, evidence.raw)
+        if not report.blocking and _keep(place.evidence_dir(name) / evidence.name, evidence.raw):
+            happened.extend(_events(name, pin.release, evidence))
     return report
 
 
@@ -176,10 +180,35 @@ def _doubts(
     return check_payment(manifest, policy, proofs, now)
 
 
-def _keep(path: Path, raw: bytes) -> None:
+def _keep(path: Path, raw: bytes) -> bool:
+    """Keep the bytes; False where they are kept already."""
     if path.exists() and read_evidence(path) == raw:
-        return
+        return False
     files.write_new(path, raw)
+    return True
+
+
+def _events(name: str, release: str, evidence: _Evidence) -> Iterator[Event]:
+    """What the log is to say: of signed statements alone, since nobody vouches for any other."""
+    proof = evidence.proof
+    if proof is None:
+        return
+    if proof.kind in ("approval", "waiver"):
+        yield approved(name, release, proof)
+    if proof.kind != "payment":
+        return
+    receipt = read_receipt(proof.predicate, form=proof.form, file=proof.file, digest=proof.digest)
+    yield Paid(
+        name=name,
+        release=release,
+        manifest=proof.manifest,
+        evidence=proof.digest,
+        transaction_id=receipt.transaction_id or NO_TRANSACTION,
+        model=receipt.model,
+        value=receipt.amount.value if receipt.amount else None,
+        currency=receipt.amount.currency if receipt.amount else None,
+        payer=receipt.payer,
+    )
 
 
 def _object(raw: bytes) -> dict[str, Any] | None:
