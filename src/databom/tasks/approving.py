@@ -35,6 +35,7 @@ from databom.tasks.covering import EVIDENCE, settle_project, unsettled
 from databom.tasks.gatekeeping import Gatekeeper
 from databom.tasks.judging import judge_pin
 from databom.tasks.keyring import read_private_key
+from databom.tasks.noting import Noted, approved, noting
 from databom.tasks.project import Project, exclusive_project, find_root
 from databom.trust import dsse
 from databom.trust.proof import open_proof, read_proof, sign_proof
@@ -195,7 +196,8 @@ def cosign(
         StorageError: it cannot be written.
     """
     signer = read_private_key(key)
-    with exclusive_project(_folder(project)):
+    folder = _folder(project)
+    with noting(folder, now) as happened, exclusive_project(folder):
         case = _Case.load(name, project, now)
         if not case.is_believed:
             return Approved(case.report)
@@ -217,7 +219,7 @@ def cosign(
         more = dsse.sign(old.payload_type, old.payload, [signer])
         both = dsse.Envelope(old.payload_type, old.payload, (*old.signatures, *more.signatures))
         alone = dsse.format_envelope(more)
-        return _kept(case, dsse.format_envelope(both), alone, path)
+        return _kept(case, dsse.format_envelope(both), alone, path, happened)
 
 
 # --- what it is about ------------------------------------------------------------------------------------
@@ -351,7 +353,8 @@ def _sign(
     now: datetime | None,
 ) -> Approved:
     signer = read_private_key(key)
-    with exclusive_project(_folder(project)):
+    folder = _folder(project)
+    with noting(folder, now) as happened, exclusive_project(folder):
         case = _Case.load(name, project, now)
         until = _until(expires, case.now)
         _require_reason(reason)
@@ -365,10 +368,10 @@ def _sign(
         path = case.folder / f"{short}-{hashlib.sha256(payload).hexdigest()[:16]}{SUFFIX}"
         if files.is_taken(path):
             raise ConfigError(f"{path.name} says the same and is there", hint="add a signature to it: --add")
-        return _kept(case, raw, raw, path)
+        return _kept(case, raw, raw, path, happened)
 
 
-def _kept(case: _Case, raw: bytes, alone: bytes, path: Path) -> Approved:
+def _kept(case: _Case, raw: bytes, alone: bytes, path: Path, happened: list[Noted]) -> Approved:
     """Keep a statement that the new signature may be on, and ask the gate again.
 
     Args:
@@ -376,6 +379,7 @@ def _kept(case: _Case, raw: bytes, alone: bytes, path: Path) -> Approved:
         raw: the whole envelope.
         alone: the same with the new signature only.
         path: where it goes.
+        happened: hears of it once enough keys have signed.
     """
     assert case.root is not None
     file = path.name
@@ -383,7 +387,7 @@ def _kept(case: _Case, raw: bytes, alone: bytes, path: Path) -> Approved:
         if not read_proof(alone, file=file).signed_in(case.root, case.now):
             open_proof(alone, case.root, file=file, now=case.now)
         waits = waiting(read_proof(raw, file=file), case.root, file=file, now=case.now)
-        findings = []
+        findings, proof = [], None
         if waits is None:
             proof = open_proof(raw, case.root, file=file, now=case.now)
             findings = list(check_acceptance(proof, case.place.config, case.now))
@@ -393,6 +397,8 @@ def _kept(case: _Case, raw: bytes, alone: bytes, path: Path) -> Approved:
         return Approved(case.refused(findings))
     files.make_folder(path.parent)
     files.write_atomic(path, raw)
+    if proof is not None:
+        happened.append(approved(case.name or EVIDENCE, case.release, proof))
     after = _Case.load(case.name, case.place.root, case.now)
     mine = [one for one in after.report.approvals if one.get("file") == file]
     scopes = {(scope["code"], scope["subject"]) for one in mine for scope in one["settles"]}
