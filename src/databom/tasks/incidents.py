@@ -29,6 +29,7 @@ from databom.model.manifest import read_manifest
 from databom.model.text import printable, unsafe_character
 from databom.storage.tree import LocalTree
 from databom.tasks import quarantine, telling
+from databom.tasks.noting import note
 from databom.tasks.project import Project, exclusive_project, find_root
 from databom.tasks.quarantine import UNREADABLE, WHOLE, Case
 from databom.tasks.receiving import kept
@@ -142,7 +143,7 @@ def announcing(root: Path, kind: str = incidents.OPENED) -> Iterator[list[Case]]
     """A block that puts the incidents it opens (or closes) on a list; afterwards the team is told, once a pin.
 
     An error of the block does not keep it from being told; whoever presses Ctrl-C does. This is the one place that all
-    events of incidents pass: `databom.model.incidents.event(kind, record_of(case))` is what a log is to remember.
+    events of incidents pass, and the log hears of them first.
     """
     happened: list[Case] = []
     try:
@@ -154,6 +155,7 @@ def announcing(root: Path, kind: str = incidents.OPENED) -> Iterator[list[Case]]
 
 
 def _announce(root: Path, kind: str, happened: list[Case]) -> None:
+    note(root, *(incidents.event(kind, record_of(case)) for case in happened if case.manifest != UNREADABLE))
     for _, group in groupby(happened, key=lambda case: case.name):
         records = [record_of(case) for case in group]
         telling.tell(incidents.notice(kind, records, project=root.name, machine=socket.gethostname()))
