@@ -43,7 +43,7 @@ def logged(project: Path) -> list[bytes]:
     if not (project / ".databom" / "log" / "checkpoint").exists():
         return []
     reader = LogReader.open(open_shelf(log.location), log.speakers, log.origin, now=times.now())
-    return [entry for _, entry in reader.entries(0, reader.size)]
+    return [entry for _, entry in reader.entries(0, reader.size) if b'"payloadType"' in entry]
 
 
 def left_in(project: Path, what: str) -> list[Path]:
