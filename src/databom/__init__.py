@@ -47,6 +47,7 @@ __getattr__, __dir__, _names = lazy_exports(
         "approve": "databom.tasks",
         "attach": "databom.tasks",
         "check": "databom.tasks",
+        "explain": "databom.tasks",
         "gate": "databom.tasks",
         "gate_model": "databom.tasks",
         "init": "databom.tasks",

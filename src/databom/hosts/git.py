@@ -141,6 +141,17 @@ def merge_base(folder: Path, ref: str) -> Commit:
     return Commit(top, found[0])
 
 
+def commit_at(folder: Path, ident: str) -> Commit | None:
+    """The commit with this id, where this clone has it; None where it has not, or nobody can tell."""
+    if not _COMMIT.match(ident):
+        return None
+    try:
+        top = _top(folder)
+        return Commit(top, ident) if _commit(top, ident) == ident else None
+    except ConfigError:
+        return None
+
+
 def tracked(folder: Path) -> frozenset[str] | None:
     """The files under a folder that git tracks, staged ones too, as POSIX paths relative to it.
 

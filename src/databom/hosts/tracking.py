@@ -180,6 +180,39 @@ def run_tags(run_id: str) -> dict[str, str]:
     return dict(tags)
 
 
+def run_artifacts(run_id: str, folder: str, limits: Mapping[str, int]) -> dict[str, bytes]:
+    """Files of a run's artifacts, as the configured tracking server gives them: something to look at, not to believe.
+
+    Args:
+        run_id: the run.
+        folder: where they are below its artifacts.
+        limits: the names that are wanted, and the most bytes of each; the first one has to be there.
+
+    Raises:
+        PluginError: MLflow is not installed, or the first one cannot be had.
+    """
+    from databom.storage.files import read_bounded
+
+    if not _is_configured():  # MLflow would make a store of its own in the working directory
+        raise PluginError("no tracking server is configured", hint="set MLFLOW_TRACKING_URI")
+    client = _installed_client()
+    found: dict[str, bytes] = {}
+    with tempfile.TemporaryDirectory(prefix="databom-", ignore_cleanup_errors=True) as place:
+        for name, limit in limits.items():
+            try:
+                found[name] = read_bounded(
+                    Path(client.download_artifacts(run_id, f"{folder}/{name}", place)), limit
+                )
+            except Exception as error:  # noqa: BLE001  # MLflow raises whatever its store raises, secrets included
+                if not found:
+                    raise PluginError(
+                        f"{name} of the run cannot be read from {shown_uri(str(client.tracking_uri))} "
+                        f"({type(error).__name__})",
+                        hint="check the run's id and MLFLOW_TRACKING_URI",
+                    ) from None
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class ModelPage:
     """What a model registry says of a model: an answer to look at, not to believe."""
@@ -233,6 +266,14 @@ def _run_of(client: Any, source: str) -> str | None:
     if model == source or not model.startswith("m-") or not hasattr(client, "get_logged_model"):
         return None
     return str(client.get_logged_model(model).source_run_id or "") or None
+
+
+def _is_configured() -> bool:
+    try:
+        from mlflow.tracking import is_tracking_uri_set
+    except ImportError:
+        return True  # said better by whoever needs the client
+    return bool(is_tracking_uri_set())
 
 
 def _installed_client() -> Any:

@@ -30,6 +30,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "check": "databom.tasks.checking",
         "cosign": "databom.tasks.approving",
         "doctor": "databom.tasks.examining",
+        "explain": "databom.tasks.explaining",
         "explain_license": "databom.tasks.licensing",
         "gate": "databom.tasks.gating",
         "incident_close": "databom.tasks.incidents",

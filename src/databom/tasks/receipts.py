@@ -33,7 +33,16 @@ from databom.bom.receipt import Training, build_statement, completed, run_record
 from databom.errors import ConfigError, DatabomError, StorageError
 from databom.model import times
 from databom.model.digest import sha256
-from databom.model.trainings import ABORTED, BOM_FILE, PROOF_FILE, RECEIPT_FILE, RECORD_FILE
+from databom.model.trainings import (
+    ABORTED,
+    BOM_FILE,
+    DEPENDENCIES_FILE,
+    ENVIRONMENT_FILE,
+    PROOF_FILE,
+    RECEIPT_FILE,
+    RECORD_FILE,
+    SUBJECTS_FILE,
+)
 from databom.storage import files, living
 from databom.storage.machine import machine
 from databom.tasks.intents import PIN_MEMBERS, VERSION, Intent, folder, own_folder
@@ -317,6 +326,17 @@ def kept(root: Path, run: str) -> tuple[Path, ...]:
     except OSError:
         return ()
     return tuple(path for name in names if (path := place / name / RECEIPT_FILE).is_file())
+
+
+def documents_beside(receipt: Path) -> dict[str, bytes]:
+    """What is kept with a receipt, itself too, by name. Never raises; nobody vouches for what it gives."""
+    found: dict[str, bytes] = {}
+    with contextlib.suppress(DatabomError, ValueError, AttributeError, KeyError, RecursionError):
+        found |= _files(json.loads(files.read_bounded(receipt.with_name(ENDING_FILE), MAX_RECORD_BYTES)))
+    for name in (RECEIPT_FILE, PROOF_FILE, ENVIRONMENT_FILE, SUBJECTS_FILE, DEPENDENCIES_FILE):
+        with contextlib.suppress(DatabomError):
+            found[name] = files.read_bounded(receipt.with_name(name), MAX_RECORD_BYTES)
+    return found
 
 
 # --- what the dead left -----------------------------------------------------------------------------------

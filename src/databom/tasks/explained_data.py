@@ -1,0 +1,259 @@
+"""What is known of the data of a run: for each pin of its receipt, who says what, opened and verified again."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from databom.checks.payment import good_receipts
+from databom.errors import ConfigError, StorageError
+from databom.hosts.git import commit_at
+from databom.log.events import Entry
+from databom.model.digest import sha256
+from databom.model.explanation import DATA, DECLARED, MISSING, VERIFIED, Line, Strength
+from databom.model.finding import Severity
+from databom.model.lock import PIN_NAME
+from databom.model.strictjson import MAX_DOCUMENT_BYTES
+from databom.model.text import printable
+from databom.tasks import equivocation
+from databom.tasks.explaining import Case, digest_of, notes_of
+from databom.tasks.gatekeeping import Gatekeeper
+from databom.tasks.judging import Judged, judge, judge_pin
+from databom.tasks.passed import MAX_REPORT_BYTES
+from databom.tasks.project import MAX_TRUST_BYTES, read_optional
+from databom.tasks.receiving import ENVELOPE_SUFFIX, TIMESTAMPS_SUFFIX, Received
+
+if TYPE_CHECKING:
+    from databom.hosts.git import Commit
+
+_ABOUT_SIGNERS = ("signature.", "trust.", "manifest.")
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """A release that a run used, or that was present: what of it is kept here."""
+
+    name: str
+    release: str
+    manifest: str | None
+    """Its digest, None where the receipt has none."""
+    notes: Mapping[str, Any]
+    judged: Judged | None
+    """The kept manifest, judged now; None where it is not kept."""
+    where: str
+    is_pinned: bool
+
+    @property
+    def signed(self) -> Strength:
+        """How strong is what the manifest says."""
+        judged = self.judged
+        if judged is None or not judged.keyids:
+            return DECLARED
+        doubts = [one.code for one in judged.doubts if one.severity is Severity.BLOCK]
+        return DECLARED if any(code.startswith(_ABOUT_SIGNERS) for code in doubts) else VERIFIED
+
+
+def data_lines(case: Case) -> Generator[Line, None, list[Used]]:
+    """The lines of each pin; answers what is kept of them."""
+    commit = None
+    if (code := case.dependency("code")) is not None:
+        commit = commit_at(case.place.root, digest_of(code, "gitCommit") or "")
+    pins = [one for one in case.dependencies if str(one.get("uri")).startswith("dataset:")]
+    used = [_used(case, one, commit) for one in pins]
+    events = case.search.events(case.found, [one.manifest for one in used if one.manifest is not None])
+    if not used:
+        told = "the receipt names no release"
+        moved = [one for one in case.dependencies if "moved" in notes_of(one)]
+        if moved:
+            told = "the list of releases was moved out of the receipt, and is not kept here"
+        yield Line(DATA, "pins", told, MISSING, case.receipt, "-")
+    for one in used:
+        for about, answer, strength, evidence in _answers(case, one, events):
+            yield Line(DATA, about, answer, strength, evidence, one.name)
+    return used
+
+
+def _used(case: Case, one: Mapping[str, Any], commit: Commit | None) -> Used:
+    name = printable(str(one.get("name")))
+    found = digest_of(one, "sha256")
+    manifest = f"sha256:{found}" if found else None
+    release = printable(str(one.get("uri")).removeprefix("dataset:"))
+    judged, where, is_pinned = None, "", False
+    if manifest is not None and PIN_NAME.match(name):
+        judged, where, is_pinned = _kept(case, name, manifest, commit)
+    return Used(name, release, manifest, notes_of(one), judged, where, is_pinned)
+
+
+def _kept(case: Case, name: str, digest: str, commit: Commit | None) -> tuple[Judged | None, str, bool]:
+    """The manifest with a digest: as it is pinned, as this clone or git keeps it; and where that is."""
+    place, config = case.place, case.place.config
+    path = place.manifest_path(name)
+    shown = path.relative_to(place.root).as_posix()
+    try:
+        if (pin := place.lock.pins.get(name)) is not None and pin.manifest == digest:
+            judged = judge_pin(place, name, case.believed, now=case.now)
+            if judged.manifest is not None and judged.manifest.digest == digest:
+                return judged, shown, True
+        if (received := equivocation.earlier(place, digest)) is not None:
+            where = f".databom/seen/{digest.removeprefix('sha256:')}.json"
+            return judge(received, case.believed, config=config, now=case.now), where, False
+        if commit is not None:
+            raw = commit.read(path, MAX_DOCUMENT_BYTES)
+            if raw is not None and sha256(raw) == digest:
+                beside = [
+                    commit.read(path.with_name(path.name + suffix), MAX_TRUST_BYTES)
+                    for suffix in (ENVELOPE_SUFFIX, TIMESTAMPS_SUFFIX)
+                ]
+                received = Received(raw, beside[0], beside[1] if beside[0] is not None else None)
+                where = f"{shown} in git at {commit.id[:12]}"
+                return judge(received, case.believed, config=config, now=case.now), where, False
+    except (StorageError, ConfigError):
+        return None, "", False
+    return None, "", False
+
+
+# --- the answers ----------------------------------------------------------------------------------------
+
+_Answer = tuple[str, str, Strength, str]
+
+
+def _answers(case: Case, one: Used, events: Mapping[tuple[str, str], Entry]) -> Iterator[_Answer]:
+    use = printable(str(one.notes.get("use", "present")))
+    told = "it was there; nothing shows that it was used" if use == "present" else f"used: {use}"
+    yield (
+        "release",
+        f"{one.release} ({told})",
+        case.said,
+        f"{one.manifest or 'no digest'} in the {case.receipt}",
+    )
+    yield from _supplied(one)
+    yield from _fetched(case, one, events)
+    yield from _paid(case, one)
+    yield from _license(case, one)
+
+
+def _supplied(one: Used) -> Iterator[_Answer]:
+    judged = one.judged
+    if judged is None or judged.manifest is None:
+        yield "supplied by", "its manifest is not kept here", MISSING, one.manifest or "no digest"
+        return
+    manifest = judged.manifest
+    market = printable(judged.marketplace or manifest.marketplace_id or "no marketplace")
+    told = f"{market}; creator {printable(manifest.creator_id or 'not named')}"
+    if judged.keyids:
+        told += f"; signed by {', '.join(keyid[:16] for keyid in judged.keyids)}"
+    codes = sorted({doubt.code for doubt in judged.doubts if doubt.severity is Severity.BLOCK})
+    if codes:
+        told += f" (now: {', '.join(codes)})"
+    yield "supplied by", told, one.signed, f"{one.where}, {manifest.digest[:19]}…"
+
+
+def _fetched(case: Case, one: Used, events: Mapping[tuple[str, str], Entry]) -> Iterator[_Answer]:
+    fetched = one.notes.get("fetchedAt")
+    pinned = events.get(("pinned", one.manifest or ""))
+    if isinstance(fetched, str):
+        evidence = case.receipt + (f"; pinned by log entry {pinned.index}" if pinned is not None else "")
+        yield "fetched", printable(fetched), DECLARED, evidence
+    else:
+        yield "fetched", "nobody noted when", MISSING, case.receipt
+    if (checked := events.get(("verified", one.manifest or ""))) is not None:
+        time = f", by its clock at {printable(checked.time)}" if checked.time is not None else ""
+        told = f"every byte was as signed before the run{time}"
+        yield "checked", told, VERIFIED, f"log entry {checked.index}"
+    elif isinstance(report := one.notes.get("decisionReport"), str):
+        yield (
+            "checked",
+            "a verification was recorded",
+            case.said,
+            f"report {printable(report)}, {case.receipt}",
+        )
+    else:
+        yield "checked", "no verification before the run", MISSING, case.receipt
+
+
+def _paid(case: Case, one: Used) -> Iterator[_Answer]:
+    manifest = one.judged.manifest if one.judged is not None else None
+    if one.judged is None or manifest is None:
+        stated = one.notes.get("payment")
+        if isinstance(stated, str) and stated != "none":
+            yield "paid", printable(stated), DECLARED, case.receipt
+        else:
+            yield "paid", "its manifest is not kept here", MISSING, case.receipt
+        return
+    try:
+        keeper = Gatekeeper.of(case.place, one.name, one.judged, case.believed, case.now)
+    except StorageError as error:
+        yield "paid", "the evidence cannot be read", MISSING, printable(str(error), 300)
+        return
+    good = good_receipts(manifest, case.place.config.policy, keeper.proofs, case.now)
+    folder = case.place.evidence_dir(one.name).relative_to(case.place.root).as_posix()
+    for receipt in good:
+        amount = f", {receipt.amount.value} {receipt.amount.currency}" if receipt.amount else ""
+        number = receipt.transaction_id or "no transaction id"
+        told = printable(f"receipt: {number}{amount}, by {receipt.payer}", 400)
+        yield "paid", told, VERIFIED, f"{folder}/{receipt.file}, {receipt.digest[:19]}…"
+    if good:
+        return
+    for proof in keeper.proofs.of("payment"):
+        told = "a signed receipt is kept that does not agree with the manifest or the policy now"
+        yield "paid", told, DECLARED, f"{folder}/{printable(proof.file)}"
+    for receipt in keeper.proofs.unsigned:
+        told = printable(f"unsigned: {receipt.transaction_id or 'a header of a response'}")
+        yield "paid", told, DECLARED, f"{folder}/{printable(receipt.file)}"
+    stated_ = manifest.payment
+    if stated_ is None:
+        yield "paid", "no payment is stated", MISSING, one.where
+    elif stated_.model == "free":
+        yield "paid", "free, says the manifest", one.signed, one.where
+    elif stated_.transaction_id:
+        told = printable(f"declared: {stated_.model}, {stated_.transaction_id}, says the manifest", 400)
+        yield "paid", told, DECLARED, one.where
+    else:
+        yield "paid", printable(f"{stated_.model}, and no transaction is named"), MISSING, one.where
+
+
+def _license(case: Case, one: Used) -> Iterator[_Answer]:
+    judged = one.judged
+    if judged is None or judged.manifest is None:
+        stated = one.notes.get("license")
+        known = isinstance(stated, str)
+        yield (
+            "license",
+            printable(str(stated)) if known else "not known",
+            DECLARED if known else MISSING,
+            case.receipt,
+        )
+    else:
+        stated = judged.manifest.license.spdx or judged.manifest.license.type or "none stated"
+        yield "license", printable(stated), one.signed, one.where
+    decision, report = one.notes.get("decision", "none"), one.notes.get("decisionReport")
+    evidence = case.receipt
+    if isinstance(report, str):
+        path = case.place.report_path(one.name)
+        raw = read_optional(path, MAX_REPORT_BYTES) if PIN_NAME.match(one.name) else None
+        is_here = raw is not None and sha256(raw) == report
+        kept = path.relative_to(case.place.root).as_posix() if is_here else "not kept here"
+        evidence += f"; report {printable(report)[:19]}…, {kept}"
+    strength = MISSING if decision == "none" else case.said
+    yield "decided then", printable(str(decision)), strength, evidence
+    if judged is None or not judged.is_believed or judged.manifest is None:
+        return
+    try:
+        keeper = Gatekeeper.of(case.place, one.name, judged, case.believed, case.now)
+    except StorageError:
+        return
+    weighed = keeper.documents(judged)
+    codes = sorted({found.code for found in weighed.policy if found.severity is Severity.BLOCK})
+    told = f"not allowed: {', '.join(codes)}" if codes else "allowed"
+    if weighed.approvals:
+        words = {printable(str(role)) for each in weighed.approvals for role in _roles(each)}
+        told += f", accepted by {', '.join(sorted(words)) or 'somebody'}"
+    yield "decided now", told, VERIFIED, f"{one.where}, policy {case.place.config.policy_digest[:19]}…"
+
+
+def _roles(approval: Mapping[str, Any]) -> list[Any]:
+    found = approval.get("roles")
+    return (
+        list(found) if isinstance(found, list | tuple) else [approval["role"]] if "role" in approval else []
+    )

@@ -1,0 +1,260 @@
+"""`databom explain`: what is known of a run or a model, line by line, with the evidence for each.
+
+In this order:
+
+1. which run: by its id, or by what the tracking server says of a model, which is no more than a hint;
+2. its receipt (`databom.tasks.finding_receipts`), verified under the trust root in force;
+3. each pin of the receipt: the manifest that is kept, opened again; the proofs that are kept, verified again;
+4. what a second run would need.
+
+Nothing read back from MLflow is believed. What the receipt says counts as `verified` where a key that is no development
+key signed it and it is proved to be in the log; else it is `declared`: whoever can read one machine could have made it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from databom.errors import ConfigError, MissingError, StorageError
+from databom.hosts.tracking import model_page
+from databom.model import times
+from databom.model.explanation import DECLARED, MISSING, VERIFIED, Explanation, Line, Strength
+from databom.model.text import printable
+from databom.model.trainings import DEPENDENCIES_FILE, SUBJECTS_FILE
+from databom.tasks.believing import Believed, load_trust
+from databom.tasks.finding_receipts import Found, Search, from_server
+from databom.tasks.project import Project
+
+_RUN = re.compile(r"(?:(mlflow|databom):)?([A-Za-z0-9_-]{1,64})\Z")
+MAX_MODELS = 100
+"""Models and files that are listed; the receipt has them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is explained, and by whose word."""
+
+    place: Project
+    believed: Believed
+    now: datetime
+    found: Found
+    search: Search
+    subjects: tuple[Mapping[str, Any], ...]
+    dependencies: tuple[Mapping[str, Any], ...]
+
+    @property
+    def definition(self) -> Mapping[str, Any]:
+        """The receipt's build definition."""
+        found: Mapping[str, Any] = self.found.receipt.statement["predicate"]["buildDefinition"]
+        return found
+
+    @property
+    def said(self) -> Strength:
+        """How strong it is that the receipt says something."""
+        return VERIFIED if self.found.proved is not None and not self.found.receipt.findings else DECLARED
+
+    @property
+    def receipt(self) -> str:
+        """The receipt as evidence."""
+        return f"receipt {self.found.receipt.digest[:19]}…, {self.found.where}"
+
+    def dependency(self, name: str) -> Mapping[str, Any] | None:
+        """What the receipt says the run stood on, by name."""
+        return next((one for one in self.dependencies if one.get("name") == name), None)
+
+
+def explain(target: str, *, project: Path | str | None = None, now: datetime | None = None) -> Explanation:
+    """What is known of a training run: its data, who was paid, under which license, what came out, can it be repeated.
+
+    Args:
+        target: a run's id (of MLflow, or of `databom.training`), or a model: `models:/NAME/VERSION`,
+            `models:/NAME@ALIAS`, `runs:/RUN_ID`.
+        project: the project's folder; by default the one around the working directory.
+        now: the time to judge by.
+
+    Raises:
+        ConfigError: no project, no trust root, the log has no name, another form of target.
+        StorageError: no receipt that is believed was found, or the log cannot be read or believed.
+        PluginError: a model's run cannot be had from the tracking server.
+    """
+    place = Project.load(project)
+    now = times.or_now(now)
+    believed = load_trust(place)
+    if believed.root is None:
+        problem = next(one for one in believed.findings if one.code.startswith("trust."))
+        raise ConfigError(f"the trust root is not believed: {problem.what}", hint=problem.do)
+    runs, asked = _runs(target)
+    search = Search(place, believed.root, runs, now)
+    found = search.here() or _elsewhere(search, runs)
+    statement = found.receipt.statement
+    case = Case(
+        place,
+        believed,
+        now,
+        found,
+        search,
+        _whole(statement["subject"], SUBJECTS_FILE, found),
+        _whole(statement["predicate"]["buildDefinition"]["resolvedDependencies"], DEPENDENCIES_FILE, found),
+    )
+    return Explanation(
+        run=found.run,
+        asked=asked or found.run,
+        receipt=found.receipt.digest,
+        index=found.index,
+        trust=believed.root.digest,
+        lines=tuple(_lines(case, asked)),
+    )
+
+
+def _runs(target: str) -> tuple[tuple[str, ...], str | None]:
+    """What the run may be called in a receipt, and the model that was asked about, as it is shown.
+
+    Raises:
+        ConfigError: it names neither a run nor a model.
+    """
+    if ":/" in target:
+        page = model_page(target)
+        if page.run_id is None or _RUN.match(page.run_id) is None:
+            raise MissingError(
+                f"{page.shown} names no run that it came from",
+                hint="ask by the run's id; databom log show lists the receipts",
+            )
+        return (f"mlflow:{page.run_id}",), page.shown
+    match = _RUN.match(target)
+    if match is None:
+        raise ConfigError(
+            f"{printable(target)} is no run's id and no model",
+            hint="use RUN_ID, models:/NAME/VERSION, models:/NAME@ALIAS or runs:/RUN_ID",
+        )
+    schemes = (match[1],) if match[1] else ("mlflow", "databom")
+    return tuple(f"{scheme}:{match[2]}" for scheme in schemes), None
+
+
+def _elsewhere(search: Search, runs: tuple[str, ...]) -> Found:
+    """The receipt that the tracking server hands out, where it holds.
+
+    Raises:
+        StorageError: there is none.
+    """
+    from databom.errors import PluginError
+
+    why = ""
+    for run in runs:
+        scheme, _, ident = run.partition(":")
+        if scheme == "mlflow":
+            try:
+                documents = from_server(ident)
+            except PluginError as error:
+                why = f"; {error}"
+                continue
+            if (found := search.hinted("the artifact of the MLflow run", run, documents)) is not None:
+                return found
+    refused = f"; not believed: {'; '.join(search.refused[:5])}" if search.refused else ""
+    where = search.log.location.shown
+    log = f"the log at {where} has none" if search.reader is not None else f"there is no log at {where}"
+    raise StorageError(
+        f"no receipt of {printable(runs[0].partition(':')[2])} was found: {log}{refused}{why}",
+        hint="`databom log flush` signs and logs what waits; in another clone, share one log",
+    )
+
+
+def _whole(items: list[Any], name: str, found: Found) -> tuple[Mapping[str, Any], ...]:
+    """A list of the receipt, with what was moved out of it where that was kept; its check has compared the digest."""
+    whole: list[Mapping[str, Any]] = []
+    for one in items:
+        raw = found.beside.get(name) if one.get("name") == name and "moved" in notes_of(one) else None
+        listed = None
+        if raw is not None:
+            try:
+                listed = msgspec.json.decode(raw)
+            except msgspec.DecodeError:
+                listed = None
+        good = isinstance(listed, list) and all(isinstance(each, dict) for each in listed)
+        whole += listed if good and isinstance(listed, list) else [one]
+    return tuple(whole)
+
+
+def notes_of(one: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A descriptor's annotations."""
+    found = one.get("annotations")
+    return found if isinstance(found, dict) else {}
+
+
+def digest_of(one: Mapping[str, Any], name: str) -> str | None:
+    """A digest of a descriptor, None where it has none that is a text."""
+    digests = one.get("digest")
+    found = digests.get(name) if isinstance(digests, dict) else None
+    return printable(found, 100) if isinstance(found, str) else None
+
+
+# --- the run and what it made ---------------------------------------------------------------------------
+
+
+def _lines(case: Case, asked: str | None) -> Iterator[Line]:
+    from databom.tasks.explained_data import data_lines
+    from databom.tasks.explained_rerun import rerun_lines
+
+    yield from _run_lines(case, asked)
+    kept = yield from data_lines(case)
+    yield from _models(case)
+    yield from rerun_lines(case, kept)
+
+
+def _run_lines(case: Case, asked: str | None) -> Iterator[Line]:
+    found, statement = case.found, case.found.receipt.statement
+    details = statement["predicate"]["runDetails"]["metadata"]
+    internal = case.definition["internalParameters"]
+    if asked is not None:
+        yield Line(
+            "run", "model", f"{asked} is of {found.run}", DECLARED, "the tracking server or the one who asks"
+        )
+    signers = ", ".join(keyid[:16] for keyid in found.receipt.keyids)
+    codes = ", ".join(one.code for one in found.receipt.findings)
+    told = f"signed by {signers}" + (f" ({codes})" if codes else "")
+    yield Line("run", "receipt", told, VERIFIED, f"{found.receipt.digest}, {found.where}")
+    if found.proved is not None:
+        yield Line("run", "in the log", "proved", VERIFIED, found.proved)
+    else:
+        yield Line(
+            "run", "in the log", "nothing shows that it was logged", MISSING, case.search.log.location.shown
+        )
+    for one in found.refused[:5]:
+        yield Line("run", "not believed", printable(one, 400), MISSING, "another receipt of this run")
+    ended = f"{printable(str(internal['status']))}, data {printable(str(internal['verdict']))}"
+    yield Line("run", "ended", ended, case.said, case.receipt)
+    told = f"{printable(str(details.get('startedOn')))} to {printable(str(details.get('finishedOn')))}"
+    yield Line("run", "when", told, DECLARED, f"the machine's clock, in the {case.receipt}")
+    unknown = internal.get("unknown")
+    if isinstance(unknown, list) and unknown:
+        told = printable(", ".join(map(str, unknown)), 400)
+        yield Line("run", "not told", told, MISSING, case.receipt)
+
+
+def _models(case: Case) -> Iterator[Line]:
+    models = [one for one in case.subjects if not str(one.get("name")).startswith("run/")]
+    whole = [one for one in models if digest_of(one, "dirHash1")] or models
+    for one in whole[:MAX_MODELS]:
+        name = printable(str(one.get("name")))
+        if "moved" in notes_of(one):
+            told = f"a list of {printable(str(notes_of(one).get('count')))}, which is not here"
+            yield Line(
+                "models", name, told, MISSING, f"sha256:{digest_of(one, 'sha256')} in the {case.receipt}"
+            )
+            continue
+        digests = {key: digest_of(one, key) for key in ("sha256", "dirHash1")}
+        told = ", ".join(f"{key} {value}" for key, value in digests.items() if value)
+        if isinstance(weights := notes_of(one).get("weights"), str):
+            told += f", weights {printable(weights)}"
+        yield Line("models", name, told or "no digest", case.said if told else MISSING, case.receipt)
+    if len(whole) > MAX_MODELS:
+        told = f"{len(whole) - MAX_MODELS:,} more are in the receipt"
+        yield Line("models", "…", told, case.said, case.receipt)
+    if not models:
+        yield Line("models", "models", "the run made none that it knew of", case.said, case.receipt)

@@ -1,0 +1,241 @@
+"""The receipt of a run: from the project's log, newest first, and only where that has none from elsewhere.
+
+What the log has was put there by whoever holds its key, and its order cannot be changed. A copy in this clone, or the
+artifact that a tracking server hands out, is only a hint: it counts as a receipt where the keys of the role `receipt`
+signed it, and as one that was logged where the proof beside it holds under a checkpoint of the log's own keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from databom.checks.receipt import Receipt, check_receipt
+from databom.errors import InputError, MissingError, StorageError
+from databom.log.checkpoint import open_checkpoint
+from databom.log.events import Entry, read_entry
+from databom.log.reading import LogReader
+from databom.log.tiles import WIDTH
+from databom.log.tlogproof import MAX_PROOF_BYTES, parse_proof
+from databom.model.text import printable
+from databom.model.trainings import DEPENDENCIES_FILE, PROOF_FILE, RECEIPT_FILE, SUBJECTS_FILE
+from databom.storage.shelf import open_shelf
+from databom.tasks import receipts
+from databom.tasks.logs import ProjectLog
+from databom.tasks.project import Project
+from databom.trust.dsse import MAX_ENVELOPE_BYTES
+from databom.trust.root import TrustRoot
+
+MAX_LIST_BYTES = 64 * 1024 * 1024
+"""Of a list that was moved out of a receipt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A receipt whose signature holds, and where it was found."""
+
+    receipt: Receipt
+    run: str
+    where: str
+    index: int | None = None
+    """In the log here."""
+    proved: str | None = None
+    """What shows that it is or was in the log; None where nothing does."""
+    beside: Mapping[str, bytes] = field(hash=False, default_factory=dict)
+    """Documents that were kept with it, by name. Nobody vouches for them: the receipt names them by digest."""
+    refused: tuple[str, ...] = ()
+    """Newer ones, or ones elsewhere, that are not believed, and why."""
+
+
+class Search:
+    """Looks for one run's receipt.
+
+    Args:
+        place: the project.
+        root: who is believed.
+        runs: what the run may be called.
+        now: the time to judge by.
+
+    Raises:
+        ConfigError: the log has no name.
+        StorageError: the log is there and cannot be read, or is not one to be believed.
+    """
+
+    def __init__(self, place: Project, root: TrustRoot, runs: Collection[str], now: datetime) -> None:
+        self._place, self._root, self._runs, self._now = place, root, runs, now
+        self.log = ProjectLog.of(place)
+        self.refused: list[str] = []
+        try:
+            known = self.log.anchors(now).values()
+            shelf = open_shelf(self.log.location)
+            self.reader: LogReader | None = LogReader.open(
+                shelf, self.log.speakers, self.log.origin, now=now, known=tuple(known)
+            )
+            if any(not self.reader.begins_with(one) for one in known):
+                raise _not_believed("it does not continue a checkpoint that was kept")
+        except MissingError:
+            self.reader = None
+        except InputError as error:
+            raise _not_believed(str(error)) from None
+
+    # --- receipts -----------------------------------------------------------------------------
+
+    def here(self) -> Found | None:
+        """The newest one in the log that is believed; else the newest of this clone."""
+        return self._logged() or self._kept()
+
+    def _logged(self) -> Found | None:
+        for index, raw in self._backwards((b'"payloadType"',)):
+            if (run := self._run_of(index, raw)) is None:
+                continue
+            beside = self._beside(run, raw)
+            receipt = check_receipt(raw, self._root, beside)
+            if receipt.is_believed:
+                self._require(index, raw)
+                return self._found(receipt, run, f"log entry {index}", beside, index, f"log entry {index}")
+            self._refuse(f"log entry {index}", receipt)
+        return None
+
+    def _run_of(self, index: int, raw: bytes) -> str | None:
+        """Which of the runs asked about a receipt says that it is of, before anybody believes it."""
+        document = read_entry(index, raw).document
+        try:
+            run = document["predicate"]["runDetails"]["metadata"]["invocationId"]
+        except (KeyError, TypeError, IndexError):
+            return None
+        return run if isinstance(run, str) and run in self._runs else None
+
+    def _kept(self) -> Found | None:
+        for run in self._runs:
+            for path in reversed(receipts.kept(self._place.root, run)):
+                where = path.relative_to(self._place.root).as_posix()
+                beside = receipts.documents_beside(path)
+                if (found := self.hinted(where, run, beside)) is not None:
+                    return found
+        return None
+
+    def hinted(self, where: str, run: str, documents: Mapping[str, bytes]) -> Found | None:
+        """A receipt that somebody handed out, with its proof, where it holds and is of this run."""
+        raw = documents.get(RECEIPT_FILE)
+        if raw is None:
+            return None
+        receipt = check_receipt(raw, self._root, _lists(documents))
+        if not receipt.is_believed:
+            self._refuse(where, receipt)
+            return None
+        if self._run_of(0, raw) != run:
+            self.refused.append(f"{where}: it is the receipt of another run")
+            return None
+        return self._found(receipt, run, where, documents, None, self._proved(where, raw, documents))
+
+    def _found(
+        self,
+        receipt: Receipt,
+        run: str,
+        where: str,
+        beside: Mapping[str, bytes],
+        index: int | None,
+        proved: str | None,
+    ) -> Found:
+        return Found(receipt, run, where, index, proved, beside, tuple(self.refused))
+
+    def _beside(self, run: str, raw: bytes) -> Mapping[str, bytes]:
+        for path in receipts.kept(self._place.root, run):
+            documents = receipts.documents_beside(path)
+            if documents.get(RECEIPT_FILE) == raw:
+                return documents
+        return {}
+
+    def _proved(self, where: str, raw: bytes, documents: Mapping[str, bytes]) -> str | None:
+        """What the proof beside a receipt shows."""
+        data = documents.get(PROOF_FILE)
+        if data is None:
+            return None
+        try:
+            proof = parse_proof(data)
+            opened = open_checkpoint(
+                proof.checkpoint, self.log.speakers, self.log.origin, now=self._now, ever=True
+            )
+            if proof.holds_for(raw):
+                size = opened.checkpoint.size
+                return f"{PROOF_FILE} beside it: entry {proof.index} of a log of {size:,}"
+        except InputError as error:
+            self.refused.append(f"the proof beside {where}: {printable(str(error))}")
+        return None
+
+    def _refuse(self, where: str, receipt: Receipt) -> None:
+        codes = ", ".join(sorted({one.code for one in receipt.findings}))
+        self.refused.append(f"{where}: {codes}")
+
+    # --- events -------------------------------------------------------------------------------
+
+    def events(self, found: Found, manifests: Iterable[str]) -> dict[tuple[str, str], Entry]:
+        """The newest `pinned` and passed `verified` of each manifest before the receipt, by kind and manifest."""
+        before = found.index if found.index is not None else None
+        wanted = {(kind, manifest) for manifest in manifests for kind in ("pinned", "verified")}
+        known: dict[tuple[str, str], Entry] = {}
+        needles = tuple(manifest.encode() for manifest in {manifest for _, manifest in wanted})
+        for index, raw in self._backwards(needles, before):
+            entry = read_entry(index, raw)
+            said = entry.document if isinstance(entry.document, dict) else {}
+            key = (str(entry.kind), str(said.get("manifest")))
+            if key in wanted and key not in known and said.get("verdict", "pass") == "pass":
+                self._require(index, raw)
+                known[key] = entry
+                if known.keys() == wanted:
+                    break
+        return known
+
+    def _backwards(self, needles: tuple[bytes, ...], stop: int | None = None) -> Iterator[tuple[int, bytes]]:
+        """Entries that hold one of some bytes, the newest first. Nobody vouches for them before `_require`."""
+        if self.reader is None or not needles:
+            return
+        end = self.reader.size if stop is None else stop
+        try:
+            for number in reversed(range(-(-end // WIDTH))):
+                entries = self.reader.bundle(number)
+                for at in reversed(range(len(entries))):
+                    index = number * WIDTH + at
+                    if index < end and any(needle in entries[at] for needle in needles):
+                        yield index, entries[at]
+        except InputError as error:
+            raise _not_believed(str(error)) from None
+
+    def _require(self, index: int, raw: bytes) -> None:
+        assert self.reader is not None
+        try:
+            if self.reader.entry(index) == raw:
+                return
+        except InputError as error:
+            raise _not_believed(str(error)) from None
+        raise _not_believed(f"entry {index} changed while it was read")
+
+
+def _not_believed(why: str) -> StorageError:
+    return StorageError(
+        f"the project's log is not one to be believed: {why}", hint="databom log verify shows what is wrong"
+    )
+
+
+def _lists(documents: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The lists that were moved out of a receipt, which its check compares."""
+    return {name: documents[name] for name in (SUBJECTS_FILE, DEPENDENCIES_FILE) if name in documents}
+
+
+def from_server(run_id: str) -> dict[str, bytes]:
+    """What the tracking server keeps of a run's receipt, as far as it has it. A hint.
+
+    Raises:
+        PluginError: MLflow is not installed, or the server does not give the receipt.
+    """
+    from databom.hosts.tracking import run_artifacts
+    from databom.tasks.evidence import FOLDER
+
+    limits = {
+        RECEIPT_FILE: MAX_ENVELOPE_BYTES,
+        PROOF_FILE: MAX_PROOF_BYTES,
+        SUBJECTS_FILE: MAX_LIST_BYTES,
+        DEPENDENCIES_FILE: MAX_LIST_BYTES,
+    }
+    return run_artifacts(run_id, FOLDER, limits)
