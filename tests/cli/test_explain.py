@@ -312,6 +312,7 @@ def test_without_the_log_the_kept_receipt_and_its_proof(house: House) -> None:
         "receipt.tlog-proof beside it: entry 2 of a log of 3",
     )
     assert lines(answer)["checked"][1] == "declared"
+    assert lines(answer)["log"][:2] == ("it is gone: this clone has seen it before", "missing")
     proof = run.receipt.with_name("receipt.tlog-proof")
     proof.write_bytes(proof.read_bytes().replace(b"index 2", b"index 1"))
     assert strengths(explained(house, run.id))["in the log"] == "missing"

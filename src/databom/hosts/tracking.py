@@ -11,8 +11,10 @@ MLflow's exceptions pass through unchanged; their texts may hold a password and 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -269,11 +271,11 @@ def _run_of(client: Any, source: str) -> str | None:
 
 
 def _is_configured() -> bool:
-    try:
-        from mlflow.tracking import is_tracking_uri_set
-    except ImportError:
-        return True  # said better by whoever needs the client
-    return bool(is_tracking_uri_set())
+    """Whether anybody named a tracking server, in the environment or in this process."""
+    module = sys.modules.get("mlflow.tracking")
+    return bool(os.environ.get("MLFLOW_TRACKING_URI")) or (
+        module is not None and bool(module.is_tracking_uri_set())
+    )
 
 
 def _installed_client() -> Any:

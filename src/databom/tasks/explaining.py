@@ -225,6 +225,10 @@ def _run_lines(case: Case, asked: str | None) -> Iterator[Line]:
         yield Line(
             "run", "in the log", "nothing shows that it was logged", MISSING, case.search.log.location.shown
         )
+    if case.search.reader is None:
+        known = case.search.log.memory.is_file()
+        told = "it is gone: this clone has seen it before" if known else "there is none here"
+        yield Line("run", "log", told, MISSING, case.search.log.location.shown)
     for one in found.refused[:5]:
         yield Line("run", "not believed", printable(one, 400), MISSING, "another receipt of this run")
     ended = f"{printable(str(internal['status']))}, data {printable(str(internal['verdict']))}"

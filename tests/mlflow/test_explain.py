@@ -1,0 +1,103 @@
+"""`databom explain` of MLflow runs and models: the server says where to look, and is believed in nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from databom.errors import ConfigError, StorageError
+from databom.model.digest import sha256
+from databom.model.explanation import Explanation
+from databom.tasks import explain
+from support.receipts import logged
+
+pytestmark = pytest.mark.mlflow
+
+
+@pytest.fixture
+def inside(project: Path, store: str, door: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory is the project, the tracking store an empty one."""
+    import mlflow
+
+    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(project)
+    mlflow.set_tracking_uri(store)
+    return project
+
+
+def a_run() -> str:
+    import mlflow
+
+    with mlflow.start_run() as run:
+        mlflow.log_param("depth", 3)
+        mlflow.log_text("weights", "model.txt")
+    return str(run.info.run_id)
+
+
+def answers(found: Explanation) -> dict[str, tuple[str, str, str]]:
+    return {one.about: (one.answer, one.strength, one.evidence) for one in found.lines}
+
+
+def test_a_run_and_its_registered_model(inside: Path) -> None:
+    from mlflow.tracking import MlflowClient
+
+    run_id = a_run()
+    found = explain(run_id)
+    (raw,) = logged(inside)
+    assert (found.run, found.receipt) == (f"mlflow:{run_id}", sha256(raw))
+    assert answers(found)["artifacts/model.txt"][0] == f"sha256 {sha256(b'weights')[7:]}"
+    client = MlflowClient()
+    client.create_registered_model("cats")
+    version = client.create_model_version("cats", f"runs:/{run_id}/model", run_id=run_id).version
+    model = explain(f"models:/cats/{version}")
+    assert (model.receipt, model.asked) == (found.receipt, f"models:/cats/{version}")
+    assert answers(model)["model"][1] == "declared"
+    assert explain(f"runs:/{run_id}").receipt == found.receipt
+    client.create_registered_model("dogs")
+    stray = client.create_model_version("dogs", "/somewhere/model").version
+    with pytest.raises(StorageError, match="names no run"):
+        explain(f"models:/dogs/{stray}")
+    with pytest.raises(ConfigError):
+        explain("models:/cats")
+
+
+def test_tags_and_artifacts_are_not_believed(inside: Path) -> None:
+    """Whoever may write to the server changes nothing of the answer."""
+    from mlflow.tracking import MlflowClient
+
+    run_id = a_run()
+    before = explain(run_id).to_dict()
+    client = MlflowClient()
+    client.set_tag(run_id, "databom.receipt", "sha256:" + 64 * "0")
+    client.set_tag(run_id, "databom.pack.payment", "one-time:txn_forged")
+    client.log_text(run_id, "{}", "databom/receipt.dsse.json")
+    assert explain(run_id).to_dict() == before
+
+
+def test_without_the_log_the_artifact_is_a_hint(inside: Path) -> None:
+    from mlflow.tracking import MlflowClient
+
+    run_id, other = a_run(), a_run()
+    client = MlflowClient()
+    artifact = Path(client.download_artifacts(run_id, "databom/receipt.dsse.json"))
+    raw = artifact.read_bytes()
+    shutil.rmtree(inside / ".databom/log")
+    shutil.rmtree(inside / ".databom/receipts")
+    found = explain(run_id)
+    assert (found.index, found.receipt) == (None, sha256(raw))
+    assert answers(found)["in the log"][1] == "verified"
+    assert "artifact of the MLflow run" in answers(found)["receipt"][2]
+    # Another run's receipt, or one that was edited, is none of this run's.
+    client.log_text(other, raw.decode(), "databom/receipt.dsse.json")
+    with pytest.raises(StorageError, match="the receipt of another run"):
+        explain(other)
+    edited = json.loads(raw)
+    edited["signatures"][0]["sig"] = "AAAA" + edited["signatures"][0]["sig"][4:]
+    client.log_text(run_id, json.dumps(edited), "databom/receipt.dsse.json")
+    with pytest.raises(StorageError, match=r"receipt\.invalid"):
+        explain(run_id)
