@@ -52,7 +52,8 @@ def left_in(project: Path, what: str) -> list[Path]:
 
 
 def every_file(project: Path) -> bytes:
-    """All that databom left of receipts in a project, for a search for what must not be there."""
+    """All that databom left of receipts in a project, for a search for what must not be there; events aside."""
     folder = project / ".databom"
-    places = [folder / "receipts", folder / "spool", folder / "log"]
-    return b"\0".join(path.read_bytes() for place in places for path in place.rglob("*") if path.is_file())
+    places = [folder / "receipts", folder / "spool"]
+    found = [path.read_bytes() for place in places for path in place.rglob("*") if path.is_file()]
+    return b"\0".join([*found, *logged(project)])
