@@ -3,85 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import databom
 from databom.model.digest import sha256
+from support.explained import alone, committed, explained, git, lines, own_key, strengths, trained
 from support.house import House
 from support.payments import PAID, Team, team
 from support.receipts import logged
 
-__all__ = ["team"]
-
-
-@pytest.fixture(autouse=True)
-def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No key, rank or server of whoever runs the tests."""
-    for name in [
-        one for one in os.environ if one.startswith(("DATABOM_", "MLFLOW_")) or one.endswith("RANK")
-    ]:
-        if name != "DATABOM_CACHE":
-            monkeypatch.delenv(name)
-
-
-def git(house: House, *args: str) -> str:
-    who = ("-c", "user.name=a", "-c", "user.email=a@b.example")
-    done = subprocess.run(["git", *who, *args], cwd=house.project, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
-
-
-def committed(house: House) -> str:
-    """All of the project in git but what the training makes; the commit."""
-    git(house, "init", "-q")
-    with (house.project / ".gitignore").open("a") as file:
-        file.write("data/\nmodel.bin\n")
-    git(house, "add", "-A")
-    git(house, "commit", "-q", "-m", "one")
-    return git(house, "rev-parse", "HEAD")
-
-
-def trained(name: str = "pets", **params: str) -> Any:
-    with databom.training(name) as run:
-        asset = next(iter(Path("data", name).rglob("*.*"))).relative_to(f"data/{name}")
-        with databom.open(name, asset.as_posix()) as file:
-            file.read()
-        run.params.update(params)
-        Path("model.bin").write_bytes(b"weights")
-        run.produced("model.bin")
-    return run
-
-
-def explained(house: House, target: str) -> dict[str, Any]:
-    answer = house.json("explain", target)
-    assert answer.code == 0, answer.err
-    found: dict[str, Any] = answer.report
-    return found
-
-
-def lines(answer: dict[str, Any], question: str | None = None) -> dict[str, tuple[str, str, str]]:
-    return {
-        one["about"]: (one["answer"], one["strength"], one["evidence"])
-        for one in answer["lines"]
-        if question in (None, one["question"])
-    }
-
-
-def strengths(answer: dict[str, Any], question: str | None = None) -> dict[str, str]:
-    return {about: strength for about, (_, strength, _) in lines(answer, question).items()}
-
-
-def own_key(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A receipt key that is no development key."""
-    key = house.base / "receipt.pem"
-    house.ok("key", "new", key)
-    house.ok("trust", "add", f"{key}.pub", "--role", "receipt")
-    monkeypatch.setenv("DATABOM_RECEIPT_KEY", str(key))
+__all__ = ["alone", "team"]
 
 
 # --- what it says -------------------------------------------------------------------------------------------
@@ -114,7 +47,7 @@ def test_a_run_whose_everything_is_known(house: House, monkeypatch: pytest.Monke
     said = strengths(answer)
     assert said.pop("command")  # however these tests were started
     assert {about for about, one in said.items() if one == "missing"} == {"paid"}  # none is stated
-    assert {about for about, one in said.items() if one == "declared"} == {"when", "fetched"}
+    assert {about for about, one in said.items() if one == "declared"} == {"when", "fetched", "assets"}
     assert set(answer["missing"]) <= {"command"}
     assert answer["reproducible"] == (not answer["missing"])
 
@@ -123,12 +56,10 @@ def test_a_development_key_declares(house: House) -> None:
     house.synced()
     committed(house)
     said = strengths(explained(house, trained().id))
-    assert {said[about] for about in ("ended", "release", "model.bin", "code", "decided then")} == {
+    assert {said[about] for about in ("ended", "release", "in the log", "checked", "model.bin", "code")} == {
         "declared"
     }
-    assert {said[about] for about in ("receipt", "in the log", "supplied by", "license", "checked")} == {
-        "verified"
-    }
+    assert {said[about] for about in ("receipt", "supplied by", "license")} == {"verified"}
 
 
 def test_paid_by_receipt_by_word_and_not(team: Team) -> None:
@@ -308,7 +239,7 @@ def test_without_the_log_the_kept_receipt_and_its_proof(house: House) -> None:
     answer = explained(house, run.id)
     assert answer["index"] is None
     assert lines(answer)["in the log"][1:] == (
-        "verified",
+        "declared",
         "receipt.tlog-proof beside it: entry 2 of a log of 3",
     )
     assert lines(answer)["checked"][1] == "declared"

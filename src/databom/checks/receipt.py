@@ -154,17 +154,23 @@ def _signers(
     return good, findings
 
 
-def _attached(statement: Mapping[str, Any], attachments: Mapping[str, bytes]) -> Iterator[Finding]:
+def moved_lists(statement: Mapping[str, Any]) -> dict[str, str | None]:
+    """The lists that were moved out of a receipt, each with the SHA-256 in hex that the receipt names."""
     definition = statement["predicate"]["buildDefinition"]
+    named = {}
     for one in (*statement["subject"], *definition["resolvedDependencies"]):
-        name, notes = one.get("name"), _object(one, "annotations")
-        if "moved" not in notes or name not in attachments:
-            continue
-        found = sha256(attachments[name])
-        stated = _object(one, "digest").get("sha256")
-        if stated != hex_of(found):
+        name, stated = one.get("name"), _object(one, "digest").get("sha256")
+        if "moved" in _object(one, "annotations") and isinstance(name, str):
+            named[name] = stated if isinstance(stated, str) else None
+    return named
+
+
+def _attached(statement: Mapping[str, Any], attachments: Mapping[str, bytes]) -> Iterator[Finding]:
+    for name, stated in moved_lists(statement).items():
+        found = sha256(attachments[name]) if name in attachments else None
+        if found is not None and stated != hex_of(found):
             what = "a list that was moved out of the receipt is not the one that it names"
-            yield _finding(INVALID, printable(str(name)), what, f"sha256:{_shown(stated)}", found)
+            yield _finding(INVALID, printable(name), what, f"sha256:{_shown(stated)}", found)
 
 
 def _finished(statement: Mapping[str, Any]) -> datetime | None:

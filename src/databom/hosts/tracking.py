@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 from databom.errors import ConfigError, PluginError
 from databom.model.text import printable
+from databom.storage.redact import redact
 
 CONTEXT_TAG = "mlflow.data.context"
 MAX_INPUT_TAG_CHARS = 500
@@ -239,7 +240,7 @@ def model_page(uri: str) -> ModelPage:
     match = _MODEL_URI.fullmatch(uri)
     if match is None:
         raise ConfigError(
-            f"{printable(uri)} names no registered version and no run",
+            f"{printable(redact(uri))} names no registered version and no run",
             hint="use models:/NAME/VERSION, models:/NAME@ALIAS or runs:/RUN_ID; `latest` is another one tomorrow",
         )
     name, version, alias = match.groups()

@@ -155,6 +155,8 @@ class Opened:
     note: Note
     witnesses: Mapping[str, datetime]
     """When each witness of the trust root signed, by keyid."""
+    is_development: bool = False
+    """Whether nobody but development keys signed for the log."""
 
     @property
     def raw(self) -> bytes:
@@ -210,7 +212,7 @@ def open_checkpoint(
     if len(valid) < speakers.threshold:
         what = "fewer keys signed the checkpoint than the role `log` asks for"
         raise _refused("signature.threshold", what, str(speakers.threshold), str(len(valid)))
-    return Opened(checkpoint, note, seen)
+    return Opened(checkpoint, note, seen, all(speakers.log[keyid].development for keyid in valid))
 
 
 def _signers(note: Note, origin: str, speakers: Speakers) -> set[str]:

@@ -89,8 +89,12 @@ class Explanation:
             kind: sum(one.strength == kind for one in self.lines) for kind in (VERIFIED, DECLARED, MISSING)
         }
         told = ", ".join(f"{number} {kind}" for kind, number in count.items())
-        can = "can be run again" if self.is_reproducible else "cannot be run again as it was"
-        return f"{self.run}: {told}; it {can}"
+        can = (
+            "nothing that a second run needs is known to be missing"
+            if self.is_reproducible
+            else "it cannot be run again as it was"
+        )
+        return f"{self.run}: {told}; {can}"
 
     def to_dict(self) -> dict[str, Any]:
         """The explanation as plain JSON values."""

@@ -61,13 +61,10 @@ def data_lines(case: Case) -> Generator[Line, None, list[Used]]:
         commit = commit_at(case.place.root, digest_of(code, "gitCommit") or "")
     pins = [one for one in case.dependencies if str(one.get("uri")).startswith("dataset:")]
     used = [_used(case, one, commit) for one in pins]
-    events = case.search.events(case.found, [one.manifest for one in used if one.manifest is not None])
-    if not used:
-        told = "the receipt names no release"
-        moved = [one for one in case.dependencies if "moved" in notes_of(one)]
-        if moved:
-            told = "the list of releases was moved out of the receipt, and is not kept here"
-        yield Line(DATA, "pins", told, MISSING, case.receipt, "-")
+    pairs = [(one.name, one.manifest) for one in used if one.manifest is not None]
+    events = case.search.events(case.found, pairs)
+    if not used and not case.has_moved:
+        yield Line(DATA, "pins", "the receipt names no release", MISSING, case.receipt, "-")
     for one in used:
         for about, answer, strength, evidence in _answers(case, one, events):
             yield Line(DATA, about, answer, strength, evidence, one.name)
@@ -118,7 +115,7 @@ def _kept(case: Case, name: str, digest: str, commit: Commit | None) -> tuple[Ju
 _Answer = tuple[str, str, Strength, str]
 
 
-def _answers(case: Case, one: Used, events: Mapping[tuple[str, str], Entry]) -> Iterator[_Answer]:
+def _answers(case: Case, one: Used, events: Mapping[tuple[str, str, str], Entry]) -> Iterator[_Answer]:
     use = printable(str(one.notes.get("use", "present")))
     told = "it was there; nothing shows that it was used" if use == "present" else f"used: {use}"
     yield (
@@ -149,18 +146,22 @@ def _supplied(one: Used) -> Iterator[_Answer]:
     yield "supplied by", told, one.signed, f"{one.where}, {manifest.digest[:19]}…"
 
 
-def _fetched(case: Case, one: Used, events: Mapping[tuple[str, str], Entry]) -> Iterator[_Answer]:
+def _fetched(case: Case, one: Used, events: Mapping[tuple[str, str, str], Entry]) -> Iterator[_Answer]:
     fetched = one.notes.get("fetchedAt")
-    pinned = events.get(("pinned", one.manifest or ""))
+    pinned = events.get(("pinned", one.name, one.manifest or ""))
     if isinstance(fetched, str):
         evidence = case.receipt + (f"; pinned by log entry {pinned.index}" if pinned is not None else "")
         yield "fetched", printable(fetched), DECLARED, evidence
     else:
         yield "fetched", "nobody noted when", MISSING, case.receipt
-    if (checked := events.get(("verified", one.manifest or ""))) is not None:
-        time = f", by its clock at {printable(checked.time)}" if checked.time is not None else ""
-        told = f"every byte was as signed before the run{time}"
-        yield "checked", told, VERIFIED, f"log entry {checked.index}"
+    if (checked := events.get(("verified", one.name, one.manifest or ""))) is not None:
+        said, time = checked.document, f"by its clock at {printable(str(checked.time))}"
+        if said.get("verdict") == "pass" and said.get("failed") == 0:
+            told = f"before the run ended, {time}: every byte was as signed"
+            yield "checked", told, case.logged, f"log entry {checked.index}"
+        else:
+            told = f"at the last look before the run ended, {time}, it did not hold"
+            yield "checked", told, MISSING, f"log entry {checked.index}"
     elif isinstance(report := one.notes.get("decisionReport"), str):
         yield (
             "checked",

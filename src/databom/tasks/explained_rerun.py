@@ -24,6 +24,9 @@ _Answer = tuple[str, Strength, str]
 def rerun_lines(case: Case, used: list[Used]) -> Iterator[Line]:
     """What a second run would need, each with what there is of it."""
     yield Line(RERUN, "code", *_code(case))
+    if case.has_moved:
+        told = "their list was moved out of the receipt, and is not kept here"
+        yield Line(RERUN, "releases", told, MISSING, case.receipt)
     for one in used:
         yield Line(RERUN, "manifest", *_manifest(one), one.name)
         yield Line(RERUN, "assets", *_assets(case, one), one.name)
@@ -72,7 +75,7 @@ def _assets(case: Case, one: Used) -> _Answer:
     pin = place.pin(one.name)
     compared = recorded.compare(place, one.name)
     if compared.verdict == "pass":
-        return "all here, unchanged since they were hashed", VERIFIED, f".databom/last/{one.name}.stat"
+        return "all here, unchanged since they were hashed", DECLARED, f".databom/last/{one.name}.stat"
     folder = place.data_path(pin)
     lost = sum(not os.path.lexists(folder / asset.path) for asset in manifest.assets)
     if not lost and compared.verdict != "fail":
@@ -89,14 +92,14 @@ def _environment(case: Case) -> _Answer:
     notes = notes_of(noted)
     python = printable(f"Python {notes.get('python', '?')}, {notes.get('platform', '?')}")
     if hex_of(sha256(freeze())) == digest:
-        return f"the same as here: {python}", VERIFIED, f"sha256:{digest}"
+        return f"the same as here: {python}", case.said, f"sha256:{digest} in the {case.receipt}"
     listed = case.found.beside.get(ENVIRONMENT_FILE)
     if listed is not None and hex_of(sha256(listed)) == digest:
         count = len(listed.splitlines())
         return (
             f"another than here; its list of {count:,} packages is kept ({python})",
-            VERIFIED,
-            f"sha256:{digest}",
+            case.said,
+            f"sha256:{digest} in the {case.receipt}",
         )
     told = (
         f"another than here, and its list is not here: it is the run's artifact {ENVIRONMENT_FILE} ({python})"

@@ -7,8 +7,10 @@ In this order:
 3. each pin of the receipt: the manifest that is kept, opened again; the proofs that are kept, verified again;
 4. what a second run would need.
 
-Nothing read back from MLflow is believed. What the receipt says counts as `verified` where a key that is no development
-key signed it and it is proved to be in the log; else it is `declared`: whoever can read one machine could have made it.
+Nothing read back from MLflow is believed. What the receipt says counts as `verified` where keys that are no development
+keys signed it and the log that it is proved to be in; else it is `declared`: whoever can read one machine could have
+made it. So does what anybody says once the trust root has expired. By a trust root with a blocking finding nothing is
+explained.
 """
 
 from __future__ import annotations
@@ -26,8 +28,10 @@ from databom.errors import ConfigError, MissingError, StorageError
 from databom.hosts.tracking import model_page
 from databom.model import times
 from databom.model.explanation import DECLARED, MISSING, VERIFIED, Explanation, Line, Strength
+from databom.model.finding import Severity
 from databom.model.text import printable
 from databom.model.trainings import DEPENDENCIES_FILE, SUBJECTS_FILE
+from databom.storage.redact import redact
 from databom.tasks.believing import Believed, load_trust
 from databom.tasks.finding_receipts import Found, Search, from_server
 from databom.tasks.project import Project
@@ -58,7 +62,25 @@ class Case:
     @property
     def said(self) -> Strength:
         """How strong it is that the receipt says something."""
-        return VERIFIED if self.found.proved is not None and not self.found.receipt.findings else DECLARED
+        is_good = self.found.is_vouched and not self.found.receipt.findings and not self.expired
+        return VERIFIED if is_good else DECLARED
+
+    @property
+    def logged(self) -> Strength:
+        """How strong it is that the log here says something."""
+        reader = self.search.reader
+        is_good = reader is not None and not reader.opened.is_development and not self.expired
+        return VERIFIED if is_good else DECLARED
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether the list of releases was moved out of the receipt, and is not here."""
+        return any("moved" in notes_of(one) for one in self.dependencies)
+
+    @property
+    def expired(self) -> bool:
+        """Whether the trust root has expired."""
+        return self.believed.root is not None and self.believed.root.expires <= self.now
 
     @property
     def receipt(self) -> str:
@@ -87,9 +109,10 @@ def explain(target: str, *, project: Path | str | None = None, now: datetime | N
     place = Project.load(project)
     now = times.or_now(now)
     believed = load_trust(place)
-    if believed.root is None:
-        problem = next(one for one in believed.findings if one.code.startswith("trust."))
-        raise ConfigError(f"the trust root is not believed: {problem.what}", hint=problem.do)
+    refused = next((one for one in believed.findings if one.severity is Severity.BLOCK), None)
+    if believed.root is None or refused is not None:
+        what, do = (refused.what, refused.do) if refused is not None else ("it is no root", None)
+        raise ConfigError(f"the trust root is not believed: {what}", hint=do)
     runs, asked = _runs(target)
     search = Search(place, believed.root, runs, now)
     found = search.here() or _elsewhere(search, runs)
@@ -130,7 +153,7 @@ def _runs(target: str) -> tuple[tuple[str, ...], str | None]:
     match = _RUN.match(target)
     if match is None:
         raise ConfigError(
-            f"{printable(target)} is no run's id and no model",
+            f"{printable(redact(target)) or 'an empty text'} is no run's id and no model",
             hint="use RUN_ID, models:/NAME/VERSION, models:/NAME@ALIAS or runs:/RUN_ID",
         )
     schemes = (match[1],) if match[1] else ("mlflow", "databom")
@@ -215,12 +238,16 @@ def _run_lines(case: Case, asked: str | None) -> Iterator[Line]:
         yield Line(
             "run", "model", f"{asked} is of {found.run}", DECLARED, "the tracking server or the one who asks"
         )
+    yield from _trust_lines(case)
     signers = ", ".join(keyid[:16] for keyid in found.receipt.keyids)
     codes = ", ".join(one.code for one in found.receipt.findings)
     told = f"signed by {signers}" + (f" ({codes})" if codes else "")
     yield Line("run", "receipt", told, VERIFIED, f"{found.receipt.digest}, {found.where}")
-    if found.proved is not None:
+    if found.proved is not None and found.is_vouched:
         yield Line("run", "in the log", "proved", VERIFIED, found.proved)
+    elif found.proved is not None:
+        told = "proved by a development key: whoever has that machine's files can make such a log"
+        yield Line("run", "in the log", told, DECLARED, found.proved)
     else:
         yield Line(
             "run", "in the log", "nothing shows that it was logged", MISSING, case.search.log.location.shown
@@ -239,6 +266,17 @@ def _run_lines(case: Case, asked: str | None) -> Iterator[Line]:
     if isinstance(unknown, list) and unknown:
         told = printable(", ".join(map(str, unknown)), 400)
         yield Line("run", "not told", told, MISSING, case.receipt)
+
+
+def _trust_lines(case: Case) -> Iterator[Line]:
+    """What there is to say of the trust root in force, where there is something."""
+    for one in case.believed.findings:
+        if one.severity is Severity.WARN:
+            yield Line("run", "trust root", printable(one.what, 400), DECLARED, one.code)
+    if case.expired:
+        assert case.believed.root is not None
+        problem = case.believed.root.expired_problem(case.now)
+        yield Line("run", "trust root", printable(problem.what, 400), DECLARED, problem.code)
 
 
 def _models(case: Case) -> Iterator[Line]:

@@ -2,7 +2,8 @@
 
 What the log has was put there by whoever holds its key, and its order cannot be changed. A copy in this clone, or the
 artifact that a tracking server hands out, is only a hint: it counts as a receipt where the keys of the role `receipt`
-signed it, and as one that was logged where the proof beside it holds under a checkpoint of the log's own keys.
+signed it, and as one that was logged where the proof beside it holds under a checkpoint of the log's own keys, which
+the log here continues.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from databom.checks.receipt import Receipt, check_receipt
+from databom.checks.receipt import Receipt, check_receipt, moved_lists
 from databom.errors import InputError, MissingError, StorageError
 from databom.log.checkpoint import open_checkpoint
 from databom.log.events import Entry, read_entry
 from databom.log.reading import LogReader
 from databom.log.tiles import WIDTH
 from databom.log.tlogproof import MAX_PROOF_BYTES, parse_proof
+from databom.model import times
+from databom.model.digest import hex_of, sha256
 from databom.model.text import printable
 from databom.model.trainings import DEPENDENCIES_FILE, PROOF_FILE, RECEIPT_FILE, SUBJECTS_FILE
 from databom.storage.shelf import open_shelf
@@ -42,8 +45,11 @@ class Found:
     """In the log here."""
     proved: str | None = None
     """What shows that it is or was in the log; None where nothing does."""
+    is_vouched: bool = False
+    """Whether a key that is no development key says so."""
     beside: Mapping[str, bytes] = field(hash=False, default_factory=dict)
-    """Documents that were kept with it, by name. Nobody vouches for them: the receipt names them by digest."""
+    """Documents that were kept with it, by name. The lists among them are the ones that it names; nobody vouches for
+    the others."""
     refused: tuple[str, ...] = ()
     """Newer ones, or ones elsewhere, that are not believed, and why."""
 
@@ -89,12 +95,13 @@ class Search:
         for index, raw in self._backwards((b'"payloadType"',)):
             if (run := self._run_of(index, raw)) is None:
                 continue
-            beside = self._beside(run, raw)
-            receipt = check_receipt(raw, self._root, beside)
+            receipt, where = check_receipt(raw, self._root), f"log entry {index}"
             if receipt.is_believed:
                 self._require(index, raw)
-                return self._found(receipt, run, f"log entry {index}", beside, index, f"log entry {index}")
-            self._refuse(f"log entry {index}", receipt)
+                assert self.reader is not None
+                vouched = not self.reader.opened.is_development
+                return self._found(receipt, run, where, self._beside(run, raw), index, (where, vouched))
+            self._refuse(where, receipt)
         return None
 
     def _run_of(self, index: int, raw: bytes) -> str | None:
@@ -120,7 +127,7 @@ class Search:
         raw = documents.get(RECEIPT_FILE)
         if raw is None:
             return None
-        receipt = check_receipt(raw, self._root, _lists(documents))
+        receipt = check_receipt(raw, self._root)
         if not receipt.is_believed:
             self._refuse(where, receipt)
             return None
@@ -136,9 +143,14 @@ class Search:
         where: str,
         beside: Mapping[str, bytes],
         index: int | None,
-        proved: str | None,
+        proved: tuple[str, bool] | None,
     ) -> Found:
-        return Found(receipt, run, where, index, proved, beside, tuple(self.refused))
+        named = moved_lists(receipt.statement)
+        others = [name for name in named if name in beside and named[name] != hex_of(sha256(beside[name]))]
+        self.refused += [f"{name} beside {where} is not the one that it names" for name in others]
+        kept = {name: data for name, data in beside.items() if name not in others}
+        shown, vouched = proved or (None, False)
+        return Found(receipt, run, where, index, shown, vouched, kept, tuple(self.refused))
 
     def _beside(self, run: str, raw: bytes) -> Mapping[str, bytes]:
         for path in receipts.kept(self._place.root, run):
@@ -147,8 +159,8 @@ class Search:
                 return documents
         return {}
 
-    def _proved(self, where: str, raw: bytes, documents: Mapping[str, bytes]) -> str | None:
-        """What the proof beside a receipt shows."""
+    def _proved(self, where: str, raw: bytes, documents: Mapping[str, bytes]) -> tuple[str, bool] | None:
+        """What the proof beside a receipt shows, and whether by a key that is no development key."""
         data = documents.get(PROOF_FILE)
         if data is None:
             return None
@@ -159,7 +171,14 @@ class Search:
             )
             if proof.holds_for(raw):
                 size = opened.checkpoint.size
-                return f"{PROOF_FILE} beside it: entry {proof.index} of a log of {size:,}"
+                shown = f"{PROOF_FILE} beside it: entry {proof.index} of a log of {size:,}"
+                if self.reader is None or self.reader.begins_with(opened.checkpoint):
+                    return shown, not opened.is_development
+                if size > self.reader.size:
+                    return f"{shown}; the one here has {self.reader.size:,}", not opened.is_development
+                self.refused.append(
+                    f"the proof beside {where}: it is of another history than the log here has"
+                )
         except InputError as error:
             self.refused.append(f"the proof beside {where}: {printable(str(error))}")
         return None
@@ -170,17 +189,23 @@ class Search:
 
     # --- events -------------------------------------------------------------------------------
 
-    def events(self, found: Found, manifests: Iterable[str]) -> dict[tuple[str, str], Entry]:
-        """The newest `pinned` and passed `verified` of each manifest before the receipt, by kind and manifest."""
-        before = found.index if found.index is not None else None
-        wanted = {(kind, manifest) for manifest in manifests for kind in ("pinned", "verified")}
-        known: dict[tuple[str, str], Entry] = {}
-        needles = tuple(manifest.encode() for manifest in {manifest for _, manifest in wanted})
-        for index, raw in self._backwards(needles, before):
+    def events(self, found: Found, pins: Iterable[tuple[str, str]]) -> dict[tuple[str, str, str], Entry]:
+        """The newest `pinned` and `verified` before a run ended, however they went, by kind, pin and manifest.
+
+        Before it ended: before its receipt in the log, and by the events' own clock too, since a receipt may wait long
+        for its log. One that is not in the log has no place in its order, and nothing is before it.
+        """
+        if found.index is None:
+            return {}
+        ended = times.parse(str(found.receipt.statement["predicate"]["runDetails"]["metadata"]["finishedOn"]))
+        wanted = {(kind, *pin) for pin in pins for kind in ("pinned", "verified")}
+        known: dict[tuple[str, str, str], Entry] = {}
+        needles = tuple({manifest.encode() for _, _, manifest in wanted})
+        for index, raw in self._backwards(needles, found.index):
             entry = read_entry(index, raw)
             said = entry.document if isinstance(entry.document, dict) else {}
-            key = (str(entry.kind), str(said.get("manifest")))
-            if key in wanted and key not in known and said.get("verdict", "pass") == "pass":
+            key = (str(entry.kind), str(said.get("name")), str(said.get("manifest")))
+            if key in wanted and key not in known and _is_by(entry.time, ended):
                 self._require(index, raw)
                 known[key] = entry
                 if known.keys() == wanted:
@@ -218,9 +243,11 @@ def _not_believed(why: str) -> StorageError:
     )
 
 
-def _lists(documents: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The lists that were moved out of a receipt, which its check compares."""
-    return {name: documents[name] for name in (SUBJECTS_FILE, DEPENDENCIES_FILE) if name in documents}
+def _is_by(time: str | None, ended: datetime) -> bool:
+    try:
+        return time is not None and times.parse(time) <= ended
+    except ValueError:
+        return False
 
 
 def from_server(run_id: str) -> dict[str, bytes]:
