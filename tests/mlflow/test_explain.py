@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from databom.errors import ConfigError, StorageError
+from databom.errors import ConfigError, DatabomError, PluginError, StorageError
 from databom.model.digest import sha256
 from databom.model.explanation import Explanation
 from databom.tasks import explain
 from support.receipts import logged
+from support.tracking import Switchboard
 
 pytestmark = pytest.mark.mlflow
 
@@ -102,3 +103,71 @@ def test_without_the_log_the_artifact_is_a_hint(inside: Path) -> None:
     client.log_text(run_id, json.dumps(edited), "databom/receipt.dsse.json")
     with pytest.raises(StorageError, match=r"receipt\.invalid"):
         explain(run_id)
+
+
+def test_a_logged_model_is_of_its_run(inside: Path) -> None:
+    import mlflow
+
+    if not hasattr(mlflow, "create_external_model"):
+        pytest.skip("MLflow 2 has no logged models")
+    with mlflow.start_run() as run:
+        model = mlflow.create_external_model("net", source_run_id=run.info.run_id)
+    found = explain(f"models:/{model.model_id}")
+    assert (found.run, found.asked) == (f"mlflow:{run.info.run_id}", f"models:/{model.model_id}")
+    with pytest.raises(PluginError):
+        explain(f"models:/m-{32 * '0'}")
+
+
+# --- a server that means no good ----------------------------------------------------------------------------
+
+
+def _without_the_log(project: Path) -> None:
+    shutil.rmtree(project / ".databom/log")
+    shutil.rmtree(project / ".databom/receipts")
+
+
+def test_a_server_that_hangs_is_given_up(
+    inside: Path, board: Switchboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    from databom.hosts import tracking
+
+    monkeypatch.setattr(tracking, "READ_SECONDS", 1.0)
+    board.mode = "hang"
+    mlflow.set_tracking_uri(f"http://user:hunter2@{board.url.partition('//')[2]}")
+    for target in (32 * "a", "models:/cats/1", f"models:/m-{32 * '0'}"):
+        with pytest.raises(DatabomError) as error:
+            explain(target)
+        assert "UnreachableError" in str(error.value)
+        assert "hunter2" not in str(error.value) + str(error.value.hint)
+    board.released.set()
+
+
+def test_what_is_too_long_is_not_fetched(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow.tracking import MlflowClient
+
+    run_id = a_run()
+    _without_the_log(inside)
+    client = MlflowClient()
+    client.log_text(run_id, "[]" * 1000, "databom/receipt.dependencies.json")
+    monkeypatch.setattr("databom.tasks.finding_receipts.MAX_LIST_BYTES", 1000)
+    fetched: list[str] = []
+    real = MlflowClient.download_artifacts
+
+    def download(self: Any, run: str, path: str, place: str | None = None) -> str:
+        fetched.append(path)
+        return str(real(self, run, path, place))
+
+    monkeypatch.setattr(MlflowClient, "download_artifacts", download)
+    assert explain(run_id).index is None
+    assert fetched == ["databom/receipt.dsse.json", "databom/receipt.tlog-proof"]
+    client.log_text(run_id, " " * 2_000_000, "databom/receipt.dsse.json")
+    with pytest.raises(StorageError, match="not there, or too long"):
+        explain(run_id)
+
+
+def test_nobody_makes_a_store_to_ask_it(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("databom.hosts.tracking._is_configured", lambda: False)
+    with pytest.raises(PluginError, match="no tracking server"):
+        explain("models:/cats/1")

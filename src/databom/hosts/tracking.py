@@ -2,14 +2,16 @@
 
 Which calls, and why these (facts-mlflow.md 3 and 5): one `log_inputs` for all datasets, one `log_batch` for all tags,
 one upload a file. Artifacts go straight to the repository that the run's `artifact_uri` names, which saves the look-up
-of the run that `log_artifact` would do first. Nothing here bounds time: MLflow retries for minutes by settings that
-belong to the whole process, so whoever calls this does it from a thread of its own.
+of the run that `log_artifact` would do first. Nothing in `Tracking` bounds time: MLflow retries for minutes by settings
+that belong to the whole process, so whoever calls it does it from a thread of its own. What only reads (`run_tags`,
+`run_artifacts`, `model_page`) gives up after a minute.
 
 MLflow's exceptions pass through unchanged; their texts may hold a password and must never be repeated.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -19,16 +21,23 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from databom.errors import ConfigError, PluginError
+from databom.errors import ConfigError, DatabomError, PluginError
 from databom.model.text import printable
+from databom.storage.patience import within
 from databom.storage.redact import redact
+
+T = TypeVar("T")
 
 CONTEXT_TAG = "mlflow.data.context"
 MAX_INPUT_TAG_CHARS = 500
 GONE = "RESOURCE_DOES_NOT_EXIST"
+READ_SECONDS = 60.0
+"""What a server has to answer what is asked of it, in all."""
+_VARIABLES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "DATABRICKS_RUNTIME_VERSION")
+_LOGGED_URI = re.compile(r"models:/m-[0-9a-f]{32}")
 _MODEL_URI = re.compile(r"models:/([^/@]+)(?:/([0-9]+)|@([^/@]+))")
 _RUN_URI = re.compile(r"runs:/([A-Za-z0-9_-]+)(?:/.*)?")
 
@@ -174,7 +183,7 @@ def run_tags(run_id: str) -> dict[str, str]:
     """
     client = _installed_client()
     try:
-        tags: Mapping[str, str] = client.get_run(run_id).data.tags
+        tags: Mapping[str, str] = _read(client, lambda: client.get_run(run_id).data.tags)
     except Exception as error:  # noqa: BLE001  # MLflow raises whatever its store raises, secrets included
         raise PluginError(
             f"the run cannot be read from {shown_uri(str(client.tracking_uri))} ({type(error).__name__})",
@@ -194,26 +203,36 @@ def run_artifacts(run_id: str, folder: str, limits: Mapping[str, int]) -> dict[s
     Raises:
         PluginError: MLflow is not installed, or the first one cannot be had.
     """
+    client = _installed_client()
+    try:
+        found = _read(client, lambda: _downloaded(client, run_id, folder, limits))
+    except Exception as error:  # noqa: BLE001  # MLflow raises whatever its store raises, secrets included
+        raise _no_artifact(client, next(iter(limits)), type(error).__name__) from None
+    if next(iter(limits)) not in found:
+        raise _no_artifact(client, next(iter(limits)), "it is not there, or too long")
+    return found
+
+
+def _downloaded(client: Any, run_id: str, folder: str, limits: Mapping[str, int]) -> dict[str, bytes]:
+    """The files that the server lists with a size within the limit, as far as they keep to it."""
     from databom.storage.files import read_bounded
 
-    if not _is_configured():  # MLflow would make a store of its own in the working directory
-        raise PluginError("no tracking server is configured", hint="set MLFLOW_TRACKING_URI")
-    client = _installed_client()
+    listed = {one.path: one.file_size for one in client.list_artifacts(run_id, folder) if not one.is_dir}
     found: dict[str, bytes] = {}
     with tempfile.TemporaryDirectory(prefix="databom-", ignore_cleanup_errors=True) as place:
         for name, limit in limits.items():
-            try:
-                found[name] = read_bounded(
-                    Path(client.download_artifacts(run_id, f"{folder}/{name}", place)), limit
-                )
-            except Exception as error:  # noqa: BLE001  # MLflow raises whatever its store raises, secrets included
-                if not found:
-                    raise PluginError(
-                        f"{name} of the run cannot be read from {shown_uri(str(client.tracking_uri))} "
-                        f"({type(error).__name__})",
-                        hint="check the run's id and MLFLOW_TRACKING_URI",
-                    ) from None
+            path = f"{folder}/{name}"
+            if path in listed and (listed[path] or 0) <= limit:
+                with contextlib.suppress(DatabomError):
+                    found[name] = read_bounded(Path(client.download_artifacts(run_id, path, place)), limit)
     return found
+
+
+def _no_artifact(client: Any, name: str, why: str) -> PluginError:
+    return PluginError(
+        f"{name} of the run cannot be read from {shown_uri(str(client.tracking_uri))} ({why})",
+        hint="check the run's id and MLFLOW_TRACKING_URI",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +248,7 @@ class ModelPage:
 
 
 def model_page(uri: str) -> ModelPage:
-    """The page of `models:/NAME/VERSION` or `models:/NAME@ALIAS`; of `runs:/RUN_ID`, the run alone.
+    """The page of `models:/NAME/VERSION` or `models:/NAME@ALIAS`; of `runs:/RUN_ID` and `models:/m-ID`, the run alone.
 
     Raises:
         ConfigError: another form of URI.
@@ -238,27 +257,36 @@ def model_page(uri: str) -> ModelPage:
     if match := _RUN_URI.fullmatch(uri):
         return ModelPage(f"runs:/{match[1]}", match[1], None)
     match = _MODEL_URI.fullmatch(uri)
-    if match is None:
+    is_logged = _LOGGED_URI.fullmatch(uri) is not None
+    if match is None and not is_logged:
         raise ConfigError(
             f"{printable(redact(uri))} names no registered version and no run",
-            hint="use models:/NAME/VERSION, models:/NAME@ALIAS or runs:/RUN_ID; `latest` is another one tomorrow",
+            hint="use models:/NAME/VERSION, models:/NAME@ALIAS, models:/m-ID or runs:/RUN_ID; `latest` is another one "
+            "tomorrow",
         )
-    name, version, alias = match.groups()
     client = _installed_client()
-    try:
+
+    def ask() -> ModelPage:
+        if match is None:
+            return ModelPage(uri, _run_of(client, uri), None)
+        name, version, alias = match.groups()
         found = (
             client.get_model_version(name, version)
             if version
             else client.get_model_version_by_alias(name, alias)
         )
-        run_id = found.run_id or _run_of(client, str(found.source))
+        shown = f"models:/{printable(name)}/{printable(str(found.version))}"
+        return ModelPage(
+            shown, found.run_id or _run_of(client, str(found.source)) or None, found.description or ""
+        )
+
+    try:
+        return _read(client, ask)
     except Exception as error:  # noqa: BLE001  # MLflow raises whatever its store raises, secrets included
         raise PluginError(
             f"{printable(uri)} cannot be read from {shown_uri(str(client.tracking_uri))} ({type(error).__name__})",
             hint="check the name, the version and MLFLOW_TRACKING_URI or MLFLOW_REGISTRY_URI",
         ) from None
-    shown = f"models:/{printable(name)}/{printable(str(found.version))}"
-    return ModelPage(shown, run_id or None, found.description or "")
 
 
 def _run_of(client: Any, source: str) -> str | None:
@@ -271,15 +299,23 @@ def _run_of(client: Any, source: str) -> str | None:
     return str(client.get_logged_model(model).source_run_id or "") or None
 
 
+def _read(client: Any, call: Callable[[], T]) -> T:
+    return within(call, READ_SECONDS, shown_uri(str(client.tracking_uri)))
+
+
 def _is_configured() -> bool:
-    """Whether anybody named a tracking server, in the environment or in this process."""
+    """Whether anybody named a tracking server, in the environment or in this process, or keeps a store here."""
     module = sys.modules.get("mlflow.tracking")
-    return bool(os.environ.get("MLFLOW_TRACKING_URI")) or (
-        module is not None and bool(module.is_tracking_uri_set())
+    return (
+        any(os.environ.get(name) for name in _VARIABLES)
+        or (module is not None and bool(module.is_tracking_uri_set()))
+        or any(Path(name).exists() for name in ("mlflow.db", "mlruns"))
     )
 
 
 def _installed_client() -> Any:
+    if not _is_configured():  # MLflow would make a store of its own in the working directory
+        raise PluginError("no tracking server is configured", hint="set MLFLOW_TRACKING_URI")
     try:
         return default_client()
     except ImportError as error:

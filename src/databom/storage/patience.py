@@ -7,6 +7,7 @@ for a drip (`Pace`), and one function is the only place that tries again (`with_
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -44,6 +45,34 @@ class Patience:
 
 
 PATIENCE: Final = Patience()
+
+
+def within(call: Callable[[], T], seconds: float, where: str) -> T:
+    """What a call answers, for calls that nothing else bounds: name resolution, other libraries' clients.
+
+    One that takes longer goes on in a daemon thread, which keeps nobody waiting.
+
+    Raises:
+        UnreachableError: it took longer; `where` says to whom it speaks.
+        BaseException: whatever the call raises.
+    """
+    answers: list[T] = []
+    failures: list[BaseException] = []
+
+    def attempt() -> None:
+        try:
+            answers.append(call())
+        except BaseException as error:  # noqa: BLE001  # handed to the thread that waits
+            failures.append(error)
+
+    thread = threading.Thread(target=attempt, name="databom-within", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if failures:
+        raise failures[0]
+    if not answers:
+        raise UnreachableError(f"{where}: no answer within {seconds:.0f} s", where=where)
+    return answers[0]
 
 
 class Pace:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from databom.errors import DatabomError, StorageError, UnreachableError
 from databom.storage.https import new_pool, proxy_for, translate
-from databom.storage.patience import Patience
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from databom.storage.patience import Patience, within
 
 _PATIENCE: Final = Patience(connect=3.0, idle=5.0)
 
@@ -25,26 +21,7 @@ def post_json(url: str, body: bytes, *, seconds: float) -> None:
         UnreachableError: no answer within `seconds`.
         StorageError: the answer is no 2xx.
     """
-    failures: list[BaseException] = []
-
-    def attempt() -> None:
-        try:
-            _post(url, body)
-        except BaseException as error:  # noqa: BLE001  # handed to the thread that waits
-            failures.append(error)
-
-    # Name resolution has no time limit of its own; a daemon thread keeps nobody waiting.
-    _within(attempt, seconds, urlsplit(url).hostname or "")
-    if failures:
-        raise failures[0]
-
-
-def _within(call: Callable[[], None], seconds: float, where: str) -> None:
-    thread = threading.Thread(target=call, name="databom-post", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if thread.is_alive():
-        raise UnreachableError(f"{where}: no answer within {seconds:.0f} s", where=where)
+    within(lambda: _post(url, body), seconds, urlsplit(url).hostname or "")
 
 
 def _post(url: str, body: bytes) -> None:

@@ -97,7 +97,7 @@ def explain(target: str, *, project: Path | str | None = None, now: datetime | N
 
     Args:
         target: a run's id (of MLflow, or of `databom.training`), or a model: `models:/NAME/VERSION`,
-            `models:/NAME@ALIAS`, `runs:/RUN_ID`.
+            `models:/NAME@ALIAS`, `models:/m-ID` (a logged model of MLflow 3), `runs:/RUN_ID`.
         project: the project's folder; by default the one around the working directory.
         now: the time to judge by.
 
@@ -154,7 +154,7 @@ def _runs(target: str) -> tuple[tuple[str, ...], str | None]:
     if match is None:
         raise ConfigError(
             f"{printable(redact(target)) or 'an empty text'} is no run's id and no model",
-            hint="use RUN_ID, models:/NAME/VERSION, models:/NAME@ALIAS or runs:/RUN_ID",
+            hint="use RUN_ID, models:/NAME/VERSION, models:/NAME@ALIAS, models:/m-ID or runs:/RUN_ID",
         )
     schemes = (match[1],) if match[1] else ("mlflow", "databom")
     return tuple(f"{scheme}:{match[2]}" for scheme in schemes), None
