@@ -103,12 +103,36 @@ def serialization_of(key: PrivateKey) -> Any:
 
 
 def test_in_totos_attestation_reads_it() -> None:
-    """The payload is a Statement v1 by its own rules: type, subjects with digests, a predicate type."""
-    value = json.loads(dsse.parse_envelope(signed(statement())).payload)
-    assert value["_type"] == "https://in-toto.io/Statement/v1"
-    assert all(one["digest"] for one in value["subject"])
-    assert set(value) == {"_type", "subject", "predicateType", "predicate"}
-    assert set(value["predicate"]) == {"buildDefinition", "runDetails"}
+    """By its own protobuf models, which refuse a member that they do not know: a Statement v1, SLSA Provenance v1."""
+    from google.protobuf import json_format
+    from in_toto_attestation.predicates.provenance.v1.provenance_pb2 import Provenance
+    from in_toto_attestation.v1.statement import Statement
+    from in_toto_attestation.v1.statement_pb2 import Statement as StatementV1
+
+    value = statement(
+        parameters={"stage": "train", "command": ["python", "train.py"], "complete": True},
+        outputs=(
+            descriptor("model.bin", {"sha256": 64 * "0"}, annotations={"weights": f"sha256:{64 * '1'}"}),
+        ),
+        pins=(
+            descriptor(
+                "pets",
+                {"sha256": 64 * "0", "dirHash1": 64 * "1"},
+                uri="dataset:hn-pets@1",
+                annotations={"use": "read"},
+            ),
+        ),
+        byproducts=(descriptor("report.json", f"sha256:{64 * '2'}"),),
+        unknown=("environment",),
+    )
+    payload = dsse.parse_envelope(signed(value)).payload
+    theirs = json_format.Parse(payload, StatementV1())
+    Statement.copy_from_pb(theirs).validate()
+    predicate = json.loads(payload)["predicate"]
+    provenance = json_format.ParseDict(predicate, Provenance())
+    # Their times have nanoseconds to spare; all else comes back as it was.
+    assert json_format.MessageToDict(provenance) == predicate
+    assert provenance.run_details.metadata.finished_on.ToJsonString() == ENDED
 
 
 # --- who signed -----------------------------------------------------------------------------------------

@@ -139,6 +139,21 @@ def outsider_opens(note: bytes, vkey: str) -> tuple[str, int, bytes]:
     return origin, int(size), base64.b64decode(root)
 
 
+def outsider_opens_cosignature(note: bytes, name: str, public: bytes) -> datetime:
+    """When the witness with this name and raw Ed25519 key signed a checkpoint (C2SP tlog-cosignature v1)."""
+    cut = note.rindex(b"\n\n") + 1
+    wanted = hashlib.sha256(name.encode() + b"\n\x04" + public).digest()[:4]
+    for line in note[cut + 1 :].decode().splitlines():
+        dash, who, signature = line.split(" ")
+        raw = base64.b64decode(signature)
+        if (dash, who, raw[:4]) == ("—", name, wanted):
+            seconds = int.from_bytes(raw[4:12], "big")
+            signed = b"cosignature/v1\ntime %d\n" % seconds + note[:cut]
+            Ed25519PublicKey.from_public_bytes(public).verify(raw[12:], signed)
+            return datetime.fromtimestamp(seconds, UTC)
+    raise InvalidSignature
+
+
 def outsider_checks_proof(proof: bytes, entry: bytes, vkey: str) -> bool:
     """Whether a `.tlog-proof` shows that the entry is in the log of the vkey's owner (RFC 6962 section 2.1.1)."""
     head, _, checkpoint = proof.partition(b"\n\n")
