@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
@@ -13,6 +17,7 @@ from jsonschema import Draft202012Validator
 
 from databom.model.digest import sha256
 from databom.tasks import sync
+from support.fixtures_r2 import HASTE
 from support.house import FILES, House
 from support.payments import PAID, Team, team
 
@@ -168,3 +173,57 @@ def test_a_log_that_cannot_be_written_changes_no_answer(
     assert json.loads(Path("provenance/reports/pets.json").read_text())["verdict"] == "pass"
     house.ok("sync", "pets")
     assert "the log could not be written" in caplog.text
+
+
+@pytest.mark.s3
+def test_a_log_that_hangs_changes_no_answer(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A store that takes the connection and never speaks is waited for a little, once a command."""
+    house.pinned()
+    toml = house.project / "databom.toml"
+    toml.write_text(toml.read_text().replace('".databom/log"', '"s3://bucket/log"'))
+    (house.project / "provenance/checkpoint").unlink()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for name, value in {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+            "AWS_SECRET_ACCESS_KEY": "hunter2",
+            "AWS_REGION": "us-east-1",
+        }.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr("databom.tasks.noting.PATIENCE", HASTE)
+        house.ok("sync", "pets")
+    assert "the log could not be written, so one event is not in it" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_a_log_that_may_only_be_read_changes_no_answer(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.pinned()
+    places = [path for path in (house.project / ".databom/log").rglob("*") if path.is_dir()]
+    for path in (house.project / ".databom/log", *places):
+        path.chmod(0o555)
+    house.ok("sync", "pets")
+    for path in (house.project / ".databom/log", *places):
+        path.chmod(0o755)
+    assert "the log could not be written" in caplog.text
+
+
+def test_commands_at_once_leave_each_event_once(house: House) -> None:
+    house.synced()
+    release = house.release()
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "databom", "add", release, "--name", f"pets{number}", "--no-dvc"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        for number in range(4)
+    ]
+    told = [process.communicate()[1].decode() for process in started]
+    assert [process.returncode for process in started] == [0] * 4, told
+    names = sorted(one["name"] for one in events(house) if one["event"] == "pinned")
+    assert names == ["pets", *(f"pets{number}" for number in range(4))]

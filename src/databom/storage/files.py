@@ -116,8 +116,10 @@ def read_bounded(path: Path, limit: int, *, prefix: str = "manifest") -> bytes:
     return b"".join(parts)
 
 
-def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = True) -> None:
     """Put `data` at `path`: readers see the old bytes or the new, also after a power cut; never a mixture.
+
+    What can be lost without harm need not be `durable`: it costs a tenth, and after a power cut it may be empty.
 
     Missing parent directories are made. An existing file keeps its mode; a new one gets `mode` less the
     umask. A symlink or special file at `path` is refused: replacing it would surprise whoever put it there.
@@ -126,12 +128,13 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         UnsafeFileError: something other than a regular file is there.
         StorageError: it cannot be written; what was there before still is.
     """
-    with _beside(path, data, mode) as temporary:
+    with _beside(path, data, mode, durable=durable) as temporary:
         kept = _mode_to_keep(path)
         if kept is not None:
             temporary.chmod(kept)
         temporary.replace(path)
-    sync_directory(path.parent)
+    if durable:
+        sync_directory(path.parent)
 
 
 def write_new(path: Path, data: bytes, *, mode: int = 0o644) -> None:
@@ -185,7 +188,7 @@ def make_folder(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _beside(path: Path, data: bytes, mode: int) -> Iterator[Path]:
+def _beside(path: Path, data: bytes, mode: int, *, durable: bool = True) -> Iterator[Path]:
     """A durable file with `data` beside `path`, which the block gives its name; gone if it does not.
 
     Raises:
@@ -202,7 +205,8 @@ def _beside(path: Path, data: bytes, mode: int) -> Iterator[Path]:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
                 file.flush()
-                os.fsync(descriptor)
+                if durable:
+                    os.fsync(descriptor)
             yield temporary
         finally:
             with contextlib.suppress(OSError):  # it has its name

@@ -122,8 +122,8 @@ def open_shelf(location: Location) -> Shelf:
     return WebShelf(open_reader(location))
 
 
-def open_writable_shelf(location: Location) -> WritableShelf:
-    """The shelf at a location, to write.
+def open_writable_shelf(location: Location, patience: Patience = PATIENCE) -> WritableShelf:
+    """The shelf at a location, to write; `patience` is for one elsewhere.
 
     Raises:
         ConfigError: nothing can be written there.
@@ -135,7 +135,7 @@ def open_writable_shelf(location: Location) -> WritableShelf:
     if location.is_bucket:
         from databom.storage.shelf_s3 import BucketShelf
 
-        return BucketShelf(location)
+        return BucketShelf(location, patience)
     raise ConfigError(
         f"{location.shown} can only be read", hint="use a directory, s3://bucket/prefix or r2://bucket/prefix"
     )

@@ -26,11 +26,14 @@ from databom.model.digest import sha256
 from databom.model.finding import Report
 from databom.model.proofs import Proof
 from databom.storage import files
+from databom.storage.patience import Patience
 from databom.tasks.project import Project
 
 REPEATED = (Verified, Scanned)
 """What is left out while it says nothing new."""
 PAUSE = timedelta(days=1)
+PATIENCE = Patience(connect=3.0, idle=5.0, attempts=3, budget=10.0)
+"""With a log in a bucket: it has less time than what a command is about."""
 _MAX_MEMORY = 64 * 1024
 _AT_ONCE = 10_000
 """Events of one commit: a log takes no more than 16,384."""
@@ -70,7 +73,7 @@ def note(root: Path, *events: Noted, now: datetime | None = None) -> None:
         new = [one for one in events if not _is_repeated(place, one, when)]
         for start in range(0, len(new), _AT_ONCE):
             part = new[start : start + _AT_ONCE]
-            remember(place, *part, now=when)
+            remember(place, *part, now=when, patience=PATIENCE)
             _keep(place, part, when)
     except DatabomError as error:
         hint = f" ({error.hint})" if error.hint else ""
@@ -145,7 +148,9 @@ def _keep(place: Project, events: Sequence[Noted], now: datetime) -> None:
             known = _memory(place, event.name)
             known[event.kind] = {"time": times.format(now), "says": _says(place, event)}
             place.state("last")
-            files.write_atomic(_path(place, event.name), json.dumps(known).encode(), mode=0o600)
+            files.write_atomic(
+                _path(place, event.name), json.dumps(known).encode(), mode=0o600, durable=False
+            )
 
 
 def _memory(place: Project, name: str) -> dict[str, Any]:

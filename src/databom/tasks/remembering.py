@@ -23,6 +23,7 @@ from databom.log.note import MAX_NOTE_BYTES, parse_note
 from databom.log.reading import read_checkpoint
 from databom.model import times
 from databom.storage import files
+from databom.storage.patience import PATIENCE, Patience
 from databom.storage.shelf import open_writable_shelf
 from databom.tasks.keyring import key_id
 from databom.tasks.logs import ANCHOR, VARIABLE, ProjectLog, key_file, log_key
@@ -52,7 +53,12 @@ def can_remember(place: Project, environ: Mapping[str, str] = os.environ) -> boo
     return path is not None and key_id(path) in ProjectLog.of(place).speakers.log
 
 
-def remember(place: Project, *events: Event | Mapping[str, Any], now: datetime | None = None) -> Remembered:
+def remember(
+    place: Project,
+    *events: Event | Mapping[str, Any],
+    now: datetime | None = None,
+    patience: Patience = PATIENCE,
+) -> Remembered:
     """Append events, in this order, in one commit. A mapping is one that has its own `event` and `time`.
 
     Raises:
@@ -62,11 +68,11 @@ def remember(place: Project, *events: Event | Mapping[str, Any], now: datetime |
     """
     when = times.or_now(now)
     return remember_entries(
-        place, [one.entry(when) if isinstance(one, Event) else format_event(one) for one in events]
+        place, [one.entry(when) if isinstance(one, Event) else format_event(one) for one in events], patience
     )
 
 
-def remember_entries(place: Project, entries: Sequence[bytes]) -> Remembered:
+def remember_entries(place: Project, entries: Sequence[bytes], patience: Patience = PATIENCE) -> Remembered:
     """Append entries as they are: a receipt's envelope is one.
 
     Raises:
@@ -74,7 +80,7 @@ def remember_entries(place: Project, entries: Sequence[bytes]) -> Remembered:
     """
     log = ProjectLog.of(place)
     anchors = log.anchors(times.now())
-    shelf = open_writable_shelf(log.location)
+    shelf = open_writable_shelf(log.location, patience)
     if ANCHOR in anchors and len(anchors) == 1 and read_checkpoint(shelf) is None:
         raise ConfigError(
             f"git knows a log called {log.origin}, and at {log.location.shown} there is none",
