@@ -60,8 +60,8 @@ def bom(options: Common, names: tuple[str, ...], run_id: str | None, spec: str, 
 def gate(options: Common, model_uri: str) -> None:
     """Ask whether a registered model may be used: its data's license and payment, its run's verdict, its page.
 
-    MODEL_URI is models:/NAME/VERSION, models:/NAME@ALIAS or runs:/RUN_ID. The tracking server says only which data the
-    model names; what is judged is what this project keeps. Reads only.
+    MODEL_URI is models:/NAME/VERSION, models:/NAME@ALIAS, models:/m-ID or runs:/RUN_ID. The tracking server says only
+    which data the model names; what is judged is what this project keeps. Reads only.
     """
     from databom.tasks.gating_models import gate_model
 

@@ -27,6 +27,7 @@ def explain(options: Common, target: str, html: Path | None) -> None:
 
     Who supplied its data, when was it fetched, was it paid, under which license and decision, which models came
     out, can it be run again. It starts from the run's receipt in the log; nothing that MLflow says is believed.
+    MODEL_URI is models:/NAME/VERSION, models:/NAME@ALIAS, models:/m-ID or runs:/RUN_ID.
 
     \b
       verified    checked now: a signature by whoever the trust root lets say this, a proof, or bytes by digest
