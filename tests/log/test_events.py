@@ -22,7 +22,9 @@ DIGESTS = st.binary(min_size=32, max_size=32).map(lambda raw: f"sha256:{raw.hex(
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 COUNTS = st.integers(0, 2**53 - 1)
 VALUES: dict[str, st.SearchStrategy[Any]] = {
-    **dict.fromkeys(["manifest", "tree", "trust", "policy", "report", "evidence"], DIGESTS),
+    **dict.fromkeys(
+        ["manifest", "tree", "trust", "policy", "report", "evidence", "content", "core"], DIGESTS
+    ),
     **dict.fromkeys(["assets", "bytes", "failed", "found_in", "sequence"], COUNTS),
     **dict.fromkeys(["keyids", "codes", "roles"], st.lists(TEXTS, max_size=3).map(tuple)),
     **dict.fromkeys(["rollback", "refetched"], st.booleans()),

@@ -76,6 +76,10 @@ class Pinned(Event):
     trust: str
     """The digest of the trust root that said so."""
     sequence: int | None = None
+    issued_at: str | None = None
+    content: str | None = None
+    """As `databom.model.lock.SeenRelease` describes it; `core` too."""
+    core: str | None = None
     rollback: bool = False
     """Whether it is no newer release, and `--allow-rollback` said that this is meant."""
 

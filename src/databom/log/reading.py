@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from databom.errors import MissingError
 from databom.log.checkpoint import Checkpoint, Opened, Speakers, open_checkpoint
@@ -167,10 +167,20 @@ class LogReader:
             InputError: `log.corrupt`.
         """
         for number in range(start // WIDTH, -(-stop // WIDTH)):
-            for at, entry in enumerate(self.bundle(number), number * WIDTH):
+            entries = self._proved_bundle(number)
+            for at, entry in enumerate(entries, number * WIDTH):
                 if start <= at < stop:
-                    self._require(at, entry, self._proof(at))
                     yield at, entry
+
+    def _proved_bundle(self, number: int) -> list[bytes]:
+        """A bundle, held against its tile, and the tile by one proof: it leads over all hashes of the tile."""
+        entries, hashes = self.bundle(number), self.tile(0, number)
+        first = number * WIDTH
+        for at, (entry, stated) in enumerate(zip(entries, hashes, strict=True), first):
+            if leaf_hash(entry) != stated:
+                _refuse_entry(at)
+        self._require(first, entries[0], self._proof(first))
+        return entries
 
     def prove(self, index: int) -> tuple[bytes, TlogProof]:
         """One entry, and the proof that it is in the log.
@@ -249,4 +259,8 @@ class LogReader:
 
     def _require(self, index: int, entry: bytes, proof: tuple[bytes, ...]) -> None:
         if not check_inclusion(leaf_hash(entry), index, self.size, proof, self.checkpoint.root):
-            refuse(f"entry {index}", "this entry, or a hash beside it, is not what the checkpoint covers")
+            _refuse_entry(index)
+
+
+def _refuse_entry(index: int) -> NoReturn:
+    refuse(f"entry {index}", "this entry, or a hash beside it, is not what the checkpoint covers")

@@ -16,7 +16,7 @@ from databom.errors import ConfigError, InputError, StorageError
 from databom.hosts import dvc_state, dvc_yaml
 from databom.log.events import Pinned
 from databom.model import times
-from databom.model.finding import Report, Severity, Subject, findings_of
+from databom.model.finding import Finding, Report, Severity, Subject, findings_of
 from databom.model.lock import Pin, Seen, SeenRelease, check_pin_name, pin_name
 from databom.model.manifest import Manifest
 from databom.model.strictjson import MAX_DOCUMENT_BYTES
@@ -29,6 +29,7 @@ from databom.tasks.judging import Judged, content_digests, judge
 from databom.tasks.noting import Noted, noting
 from databom.tasks.project import Project, exclusive_project, find_root, read_optional
 from databom.tasks.receiving import Received, keep, receive
+from databom.tasks.recollecting import recollect
 
 
 def add(
@@ -97,13 +98,21 @@ def pin_release(
     believed = load_trust(place)
     # The memory is per dataset, so the dataset's name is needed before the judgement that uses it.
     first = judge(received, believed, config=place.config, now=now)
-    seen = place.lock.seen.get(first.manifest.dataset_id) if first.manifest else None
+    seen: Seen | None = None
+    doubts: tuple[Finding, ...] = ()
+    if first.manifest is not None:
+        seen = place.lock.seen.get(first.manifest.dataset_id)
+        if not first.is_doubted:
+            told = recollect(place, believed, now)
+            seen, differences = told.of(first.manifest.dataset_id, seen)
+            doubts = (*told.findings, *differences)
     held = place.lock.pins.get(name) if name is not None else None
     if first.manifest is not None and held is not None and held.manifest == first.manifest.digest:
         seen_now = None  # this very manifest is what the name pins: whoever pinned it decided then
     else:
         seen_now = seen
     judged = judge(received, believed, config=place.config, seen=seen_now, now=now) if seen_now else first
+    judged = replace(judged, doubts=(*judged.doubts, *doubts))
     if allow_rollback:
         judged = _allow(judged)
     read = judged.manifest
@@ -126,12 +135,12 @@ def pin_release(
         equivocation.keep_earlier(place, name)
     keep(place, name, received, read)
     judged_newest = seen is None or seen_now is not None
-    went_back = judged is not first and any(f.code == "release.rollback" for f in judged.doubts)
+    went_back = seen_now is not None and any(f.code == "release.rollback" for f in judged.doubts)
     memory = _reset(seen, read, now) if seen and went_back else seen
     lock = place.lock.with_pin(name, pin).with_seen(read.dataset_id, _seen(memory, read, now, judged_newest))
     place = place.save_lock(lock)
     if old is None or old.manifest != pin.manifest:
-        happened.append(_pinned(name, pin, believed.digest, rollback=went_back))
+        happened.append(_pinned(name, pin, read, believed.digest, rollback=went_back))
     if path is not None:  # what only the lock says is nobody's choice on this machine
         confine.accept(place, name, pin)
     if stage is not None:
@@ -139,8 +148,9 @@ def pin_release(
     return Gatekeeper.of(place, name, judged, believed, now).documents(judged).report(name)
 
 
-def _pinned(name: str, pin: Pin, trust: str | None, *, rollback: bool) -> Pinned:
+def _pinned(name: str, pin: Pin, manifest: Manifest, trust: str | None, *, rollback: bool) -> Pinned:
     assert trust is not None  # nothing is pinned that no root believes
+    content, core = content_digests(manifest)
     return Pinned(
         name=name,
         release=pin.release,
@@ -150,6 +160,9 @@ def _pinned(name: str, pin: Pin, trust: str | None, *, rollback: bool) -> Pinned
         keyids=tuple(pin.keyids),
         trust=trust,
         sequence=pin.sequence,
+        issued_at=pin.issued_at,
+        content=content,
+        core=core,
         rollback=rollback,
     )
 

@@ -33,6 +33,7 @@ from databom.tasks.believing import Believed, load_trust
 from databom.tasks.judging import judge_pin
 from databom.tasks.noting import approved, noting
 from databom.tasks.project import Project, exclusive_project, find_root
+from databom.tasks.recollecting import recollect
 from databom.tasks.spending import spent_elsewhere
 from databom.trust.dsse import MAX_ENVELOPE_BYTES
 from databom.trust.proof import open_proof
@@ -88,7 +89,7 @@ def attach(
                 return replace(report, findings=judged.doubts)
             raw = read_evidence(Path(file))
             evidence = _read(place, name, raw, Path(file).name, believed, now)
-            report = report.plus(_doubts(place, name, evidence, judged.manifest, now))
+            report = report.plus(_doubts(place, name, evidence, judged.manifest, believed, now))
         except InputError as error:
             return report.plus(findings_of(error))
         if not report.blocking and _keep(place.evidence_dir(name) / evidence.name, evidence.raw):
@@ -160,7 +161,7 @@ def _unsigned(raw: bytes, value: dict[str, Any] | None, pinned: str, file: str) 
 
 
 def _doubts(
-    place: Project, name: str, evidence: _Evidence, manifest: Manifest, now: datetime
+    place: Project, name: str, evidence: _Evidence, manifest: Manifest, believed: Believed, now: datetime
 ) -> Iterable[Finding]:
     """What speaks against it, as if it were all there is."""
     proof, unsigned = evidence.proof, evidence.unsigned
@@ -173,11 +174,12 @@ def _doubts(
         return [doubt] if (doubt := check_notice(proof)) is not None else []
     if proof is not None and proof.kind != "payment":
         return Statements(proofs).invalid
-    proofs = replace(proofs, spent=spent_elsewhere(place, name, manifest, proofs))
+    told = recollect(place, believed, now)
+    proofs = replace(proofs, spent=spent_elsewhere(place, name, manifest, proofs, told.spent))
     # Under `off` nothing is asked of a payment, but what contradicts the manifest is not taken in either.
     asked = place.config.policy
     policy = replace(asked, payment="declared") if asked.payment == "off" else asked
-    return check_payment(manifest, policy, proofs, now)
+    return (*told.findings, *check_payment(manifest, policy, proofs, now))
 
 
 def _keep(path: Path, raw: bytes) -> bool:

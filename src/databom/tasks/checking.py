@@ -10,7 +10,7 @@ from databom.errors import ConfigError
 from databom.model import times
 from databom.model.finding import Report, Reports, Subject
 from databom.model.text import printable
-from databom.tasks.believing import load_trust
+from databom.tasks.believing import Believed, load_trust
 from databom.tasks.covering import cover
 from databom.tasks.progress import Progress
 from databom.tasks.project import Project
@@ -36,7 +36,7 @@ def check(
     """Every check of the policy over every pin: what CI runs.
 
     In a project that uses DVC one more report, whose subject has no name, is about data that the pipeline reads and no
-    pin covers.
+    pin covers. Where `databom.lock` and the project's log do not remember the same, one more says so.
 
     Args:
         base: a branch, tag or commit id: also compare the trust root, the policy and the pins with the commit at
@@ -82,7 +82,8 @@ def check(
     assert isinstance(answer, Reports)
     believed = load_trust(place, Path(trust) if trust else None, trust_digest)
     covered = cover(place, believed, times.or_now(now))
-    data = () if covered is None else (covered,)
+    forgotten = _forgotten(place, believed, times.or_now(now))
+    data = tuple(one for one in (covered, forgotten) if one is not None)
     if base is None or compared is None:
         return Reports((*answer.reports, *data))
     pins = (report.plus(compared.pins.get(report.subject.name or "", ())) for report in answer.reports)
@@ -94,3 +95,19 @@ def check(
         about=f"changes since {printable(base)}",
     )
     return Reports((*pins, *data, changes))
+
+
+def _forgotten(place: Project, believed: Believed, now: datetime) -> Report | None:
+    """What the lock and the log say differently; None where they agree, or nobody can be asked."""
+    from databom.tasks.recollecting import recollect
+
+    findings = tuple(recollect(place, believed, now).differences(place.lock))
+    if not findings:
+        return None
+    return Report(
+        Subject(),
+        findings,
+        trust=believed.digest,
+        policy=place.config.policy_digest,
+        about="databom.lock and the log",
+    )

@@ -18,13 +18,13 @@ from databom.log.tiles import WIDTH
 from databom.log.tlogproof import TlogProof
 from databom.model import times
 from databom.model.digest import hex_of, sha256
-from databom.model.finding import Finding, Report, Severity, Subject, findings_of
+from databom.model.finding import Finding, Report, Subject, findings_of
 from databom.model.text import printable
 from databom.storage import files
 from databom.storage.location import Location, parse_location
 from databom.storage.shelf import Shelf, open_shelf
 from databom.tasks.believing import Believed, load_trust
-from databom.tasks.logs import ProjectLog
+from databom.tasks.logs import ProjectLog, gone
 from databom.tasks.project import Project, find_root, typed
 from databom.tasks.remembering import keep
 from databom.tasks.rootfile import is_named
@@ -192,22 +192,8 @@ def _origin(shelf: Shelf) -> str:
 
 def _no_log(shelf: Shelf, asked: Asked, anchors: Mapping[str, Checkpoint]) -> list[Finding]:
     """What the absence of a log says: in the clone that wrote it that it was removed, elsewhere nothing."""
-    mine = [where for where in anchors if where.startswith(".databom/")] or (
-        asked.location.is_bucket and list(anchors)
-    )
-    if mine:
-        where = mine[0]
-        return [
-            Finding(
-                "log.rolled-back",
-                Severity.BLOCK,
-                where,
-                "the log is gone",
-                expected=f"a continuation of {anchors[where]}",
-                found=f"nothing at {shelf.shown}",
-                do="restore the log from a copy that covers this checkpoint",
-            )
-        ]
+    if removed := gone(asked.location, anchors):
+        return [*removed]
     others = " It is known from git: it was written in another clone." if anchors else ""
     raise MissingError(
         f"there is no log at {shelf.shown}.{others}",

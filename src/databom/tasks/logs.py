@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from databom.errors import ConfigError, InputError
 from databom.log.checkpoint import Checkpoint, Speakers, open_checkpoint
 from databom.log.note import MAX_NOTE_BYTES
+from databom.model.finding import Finding, Severity
 from databom.storage.location import Location, parse_location
 from databom.tasks.believing import load_trust
 from databom.tasks.project import Project, read_optional
@@ -92,6 +93,29 @@ class ProjectLog:
                 raise ConfigError(f"{where} cannot be used: {error.problems[0].what}", hint=hint) from None
             held[where] = opened.checkpoint
         return held
+
+
+def gone(location: Location, anchors: Mapping[str, Checkpoint]) -> tuple[Finding, ...]:
+    """What the absence of a log says: in the clone that wrote it that it was removed, elsewhere nothing.
+
+    Args:
+        location: where it should be.
+        anchors: the checkpoints that were kept, by where.
+    """
+    where = next((one for one in anchors if location.is_bucket or one.startswith(".databom/")), None)
+    if where is None:
+        return ()
+    return (
+        Finding(
+            "log.rolled-back",
+            Severity.BLOCK,
+            where,
+            "the log is gone",
+            expected=f"a continuation of {anchors[where]}",
+            found=f"nothing at {location.shown}",
+            do="restore the log from a copy that covers this checkpoint",
+        ),
+    )
 
 
 def _speakers(place: Project) -> Speakers:

@@ -1,12 +1,14 @@
 """Is a payment used for more than it pays for? Looks over all pins of a project, and all that is attached to them.
 
+Files can be deleted. `attach` asks the log too, which says what a receipt paid for when it was taken in.
+
 Nothing that is found here is believed: a transaction id that another release claims counts against both, whoever
 wrote it down. What is compared is the id at one marketplace, and an x402 receipt as a whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +29,7 @@ from databom.tasks.attached import (
     read_evidence,
 )
 from databom.tasks.project import Project
+from databom.tasks.recollecting import Spending
 from databom.trust.encoding import decode64url
 from databom.trust.proof import read_proof
 
@@ -43,9 +46,9 @@ class _Claim(NamedTuple):
 
 
 def spent_elsewhere(
-    place: Project, name: str, manifest: Manifest, proofs: Proofs
+    place: Project, name: str, manifest: Manifest, proofs: Proofs, told: Iterable[Spending] = ()
 ) -> dict[str, tuple[Spent, ...]]:
-    """The payments of this pin's release that are used for another one, too.
+    """The payments of this pin's release that are used for another one, too; `told` is what the log knows of.
 
     Raises:
         StorageError: an evidence folder cannot be listed.
@@ -55,19 +58,31 @@ def spent_elsewhere(
         return {}
     found: dict[str, set[Spent]] = {}
     market = _market(place.lock.pins.get(name), manifest)
-    for other, pin in sorted(place.lock.pins.items()):
-        if _market(pin) != market:
-            continue
-        for claim in (*_of_pin(pin), *_of_folder(place, other, pin)):
-            if (
-                claim.payment in mine
-                and manifest.digest != claim.manifest
-                and manifest.release != claim.release
-            ):
-                dataset = claim.release.rpartition("@")[0] or pin.dataset_id
-                release = claim.release or f"an earlier release of {other}"
-                found.setdefault(claim.payment, set()).add(Spent(release, dataset))
+    for other, dataset, claim in (*_claimed(place, market), *_logged(place, market, told)):
+        if claim.payment in mine and manifest.digest != claim.manifest and manifest.release != claim.release:
+            release = claim.release or f"an earlier release of {other}"
+            of = claim.release.rpartition("@")[0] or dataset
+            found.setdefault(claim.payment, set()).add(Spent(release, of))
     return {payment: tuple(sorted(releases)) for payment, releases in sorted(found.items())}
+
+
+def _claimed(place: Project, market: str | None) -> Iterator[tuple[str, str, _Claim]]:
+    """What the project's files say now: the pin, its dataset, the claim."""
+    for other, pin in sorted(place.lock.pins.items()):
+        if _market(pin) == market:
+            for claim in (*_of_pin(pin), *_of_folder(place, other, pin)):
+                yield other, pin.dataset_id, claim
+
+
+def _logged(
+    place: Project, market: str | None, told: Iterable[Spending]
+) -> Iterator[tuple[str, str, _Claim]]:
+    """What the log says, whatever became of the files. A pin that is gone may have been of any marketplace."""
+    for one in told:
+        pin = place.lock.pins.get(one.name)
+        if pin is None or _market(pin) == market:
+            for payment in (one.transaction_id, one.evidence):
+                yield one.name, "", _Claim(payment, one.manifest, one.release)
 
 
 def _payments(manifest: Manifest, proofs: Proofs) -> set[str]:

@@ -1,0 +1,204 @@
+"""What the project's log remembers of each dataset, for when `databom.lock` has forgotten it.
+
+`databom.lock` keeps what was seen in git, where a restored backup, a lost merge or an edit can take it back. The log's
+`pinned` events say the same and cannot be taken back unseen. So whoever moves a pin asks both: what the lock lacks is
+rebuilt from the log (`release.forgotten`), what the two say differently of one release is refused
+(`release.equivocation`), and a log that is gone, was cut or rewritten is refused too (`log.`).
+
+A lock may know more than the log: another clone wrote it, or the log was away. A log that cannot be asked, because
+there is none here, a bucket is away, or nobody may speak for it, says nothing, and the lock is believed alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from databom.checks.memory import check_memory, rollback_notes
+from databom.errors import ConfigError, InputError, MissingError, StorageError
+from databom.log.appending import require_continued
+from databom.log.checkpoint import Speakers
+from databom.log.events import read_entry
+from databom.log.reading import LogReader
+from databom.model import times
+from databom.model.finding import Finding, Severity, findings_of
+from databom.model.lock import Lock, Seen, SeenRelease
+from databom.model.text import printable
+from databom.storage.shelf import open_shelf
+from databom.tasks.believing import Believed
+from databom.tasks.logs import ProjectLog, gone
+from databom.tasks.project import Project
+
+_NEEDLES = (b'"pinned"', b'"paid"')
+_logger = logging.getLogger(__name__)
+
+
+class Spending(NamedTuple):
+    """What the log shows a payment was used for."""
+
+    name: str
+    release: str
+    manifest: str
+    transaction_id: str
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recollection:
+    """What the log says; empty where it says nothing."""
+
+    seen: Mapping[str, Seen] = field(default_factory=dict)
+    """By dataset. Each `--allow-rollback` has left a note, as in the lock."""
+    spent: tuple[Spending, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    """Why the log is not one to be believed."""
+
+    def of(self, dataset: str, known: Seen | None) -> tuple[Seen | None, tuple[Finding, ...]]:
+        """What the lock knows of a dataset, with what it has forgotten; and findings about the difference."""
+        told = self.seen.get(dataset)
+        if told is None:
+            return known, ()
+        if known is not None and len(rollback_notes(None, known)) > len(told.notes):
+            return known, ()  # a decision that the log was not told: what it knows is older
+        base, head = Lock(seen={dataset: _without_notes(told)}), Lock(seen={dataset: known} if known else {})
+        findings = tuple(_told(one, dataset) for one in check_memory(base, head))
+        if not any(one.code == "release.forgotten" for one in findings):
+            return known, findings
+        return _both(told, known), _once(findings)
+
+    def differences(self, lock: Lock) -> Iterator[Finding]:
+        """Of every dataset that the log knows."""
+        yield from self.findings
+        for dataset in sorted(self.seen):
+            yield from self.of(dataset, lock.seen.get(dataset))[1]
+
+
+def _without_notes(seen: Seen) -> Seen:
+    """Without its notes, which are worded by whoever writes them."""
+    return msgspec.structs.replace(seen, notes=())
+
+
+def _told(finding: Finding, dataset: str) -> Finding:
+    """A finding about two locks, as one about the lock and the log."""
+    if finding.code != "release.rollback":
+        return replace(
+            finding,
+            what="databom.lock holds another content under the name of a release than the log says was pinned",
+        )
+    return replace(
+        finding,
+        code="release.forgotten",
+        severity=Severity.WARN,
+        what=f"databom.lock has forgotten what the log shows that this project pinned of {printable(dataset)}",
+        do="find out why: a branch that was not merged, a restored backup, an edit; "
+        "`databom add` and `update` remember it again",
+    )
+
+
+def _once(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """One finding says that something was forgotten; the others stay."""
+    kept: list[Finding] = []
+    for one in findings:
+        if one.code != "release.forgotten" or all(other.code != one.code for other in kept):
+            kept.append(one)
+    return tuple(kept)
+
+
+def _both(told: Seen, known: Seen | None) -> Seen:
+    if known is None:
+        return told
+    sequences = [one for one in (told.sequence, known.sequence) if one is not None]
+    dates = [one for one in (told.issued_at, known.issued_at) if one is not None]
+    return msgspec.structs.replace(
+        known,
+        sequence=max(sequences, default=None),
+        issued_at=max(dates, key=times.parse, default=None),
+        newest=told.newest,
+        releases={**told.releases, **known.releases},
+    )
+
+
+def recollect(place: Project, believed: Believed, now: datetime) -> Recollection:
+    """Read the log of a project for what was pinned and paid, each entry proved."""
+    if not place.config.log_origin or believed.root is None:
+        return Recollection()
+    log = ProjectLog.of(place, Speakers.of(believed.root))
+    if not log.speakers.log:
+        return Recollection()
+    try:
+        known, shelf = log.anchors(now), open_shelf(log.location)
+        try:
+            reader = LogReader.open(shelf, log.speakers, log.origin, now=now, known=tuple(known.values()))
+        except MissingError:
+            return Recollection(findings=gone(log.location, known))
+        for one in known.values():
+            require_continued(reader, one)
+        return _read(reader)
+    except InputError as error:
+        findings = findings_of(error)
+        if all(one.code.startswith("log.") for one in findings):
+            return Recollection(findings=findings)
+        why: object = error
+    except (StorageError, ConfigError) as error:
+        why = error
+    _logger.warning("the log could not be asked what this project has seen: %s", why)
+    return Recollection()
+
+
+def _read(reader: LogReader) -> Recollection:
+    seen: dict[str, Seen] = {}
+    spent = []
+    for index, raw in reader.entries(0, reader.size):
+        if not any(needle in raw for needle in _NEEDLES):
+            continue
+        entry = read_entry(index, raw)
+        if entry.kind == "pinned":
+            _pinned(seen, entry.document)
+        elif entry.kind == "paid" and all(
+            isinstance(entry.document.get(member), str) for member in Spending._fields
+        ):
+            spent.append(Spending(*(entry.document[member] for member in Spending._fields)))
+    return Recollection(seen, tuple(spent))
+
+
+def _pinned(seen: dict[str, Seen], said: Mapping[str, Any]) -> None:
+    """Remember one event as `add` and `update` do. One that another release wrote may lack what this one needs."""
+    dataset, _, version = str(said.get("release")).rpartition("@")
+    content, core, manifest, time = (said.get(name) for name in ("content", "core", "manifest", "time"))
+    if not dataset or not all(isinstance(one, str) for one in (content, core, manifest, time)):
+        return
+    release = SeenRelease(
+        manifest=str(manifest),
+        content=str(content),
+        core=str(core),
+        first_seen=str(time),
+        fetched_at=str(time),
+    )
+    old = seen.get(dataset, Seen())
+    if said.get("rollback") is True:
+        note = f"{time} {dataset}@{version}: rollback allowed, says the log"
+        old = msgspec.structs.replace(old, sequence=None, issued_at=None, notes=(*old.notes, note))
+    sequence, issued = said.get("sequence"), said.get("issued_at")
+    new = Seen(
+        sequence=sequence if isinstance(sequence, int) else None,
+        issued_at=issued if isinstance(issued, str) and _is_time(issued) else None,
+        releases={version: release},
+        notes=old.notes,
+    )
+    merged = _both(new, old)
+    seen[dataset] = msgspec.structs.replace(
+        merged, newest=version, releases={**old.releases, version: release}
+    )
+
+
+def _is_time(text: str) -> bool:
+    try:
+        times.parse(text)
+    except ValueError:
+        return False
+    return True
