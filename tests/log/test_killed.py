@@ -9,18 +9,15 @@ import os
 import random
 import shutil
 import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import pytest
 
 from databom.checks.log import audit
 from support.tlog import SmallLog
+from support.tracing import start, traced
 
 FULL = bool(os.environ.get("DATABOM_TORTURE"))
-SRC, TESTS = Path(__file__).parents[2] / "src", Path(__file__).parents[1]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{SRC}:{TESTS}"}
 
 WRITER = """
     import os, sys
@@ -41,10 +38,9 @@ WRITER = """
 def test_g01_h06_a_writer_that_is_killed_at_any_moment(tmp_path: Path) -> None:
     small = SmallLog(tmp_path / "log")
     chance, acknowledged, seen = random.Random(7), {}, 0
-    program = [sys.executable, "-c", textwrap.dedent(WRITER), small.folder, small.key.pem().decode()]
     kills, total = (1000 if FULL else 12), 0
     for kill in range(kills):
-        child = subprocess.Popen([*program, str(1000 + total * 7)], stdout=subprocess.PIPE, env=ENVIRONMENT)
+        child = start(WRITER, small.folder, small.key.pem().decode(), 1000 + total * 7)
         assert child.stdout is not None
         for _ in range(chance.randrange(1, 8)):
             index, entry = child.stdout.readline().split()
@@ -74,71 +70,29 @@ def test_g01_h06_a_writer_that_is_killed_at_any_moment(tmp_path: Path) -> None:
 # --- system calls ----------------------------------------------------------------------------------------
 
 COMMIT = """
-    import os, resource, select, sys
-    from pathlib import Path
-    from databom.errors import DatabomError
-    from databom.storage import posix
-    from databom.trust.keys import PrivateKey
-    from support.tlog import SmallLog
-    small = SmallLog(Path(sys.argv[1]), PrivateKey.from_pem(sys.argv[2].encode()))
-    SmallLog(Path(sys.argv[1] + ".warm"), small.key).append(b"x")  # whatever is loaded late is loaded now
-    writer = small.writer()
-    posix._libc()
-    print("ready", flush=True)
-    waiting = select.poll()
-    waiting.register(0, select.POLLIN)
-    waiting.poll()
-    if largest := int(sys.argv[3]):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
-    try:
-        said = "appended %d" % writer.append([b"new one", b"new two"]).start
-    except DatabomError as error:
-        said = " ".join(("refused", type(error).__name__, str(error)))
-    os.writev(1, [said.encode() + b"\\n"])  # by a call that no test makes fail
-    posix._libc()._exit(0)
+import resource, sys
+from pathlib import Path
+from databom.trust.keys import PrivateKey
+from support.tlog import SmallLog
+small = SmallLog(Path(sys.argv[1]), PrivateKey.from_pem(sys.argv[2].encode()))
+SmallLog(Path(sys.argv[1] + ".warm"), small.key).append(b"x")  # whatever is loaded late is loaded now
+writer = small.writer()
+ready()
+if largest := int(sys.argv[3]):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+try:
+    said = "appended %d" % writer.append([b"new one", b"new two"]).start
+except DatabomError as error:
+    said = " ".join(("refused", type(error).__name__, str(error)))
+say(said)
+leave()
 """
 OLD = [b"%d" % number for number in range(255)]
 
 
 def commit(small: SmallLog, inject: str | None, largest: int = 0) -> tuple[str, int]:
     """What one commit said, and the exit code (negative: the signal that ended it)."""
-    command = [
-        sys.executable,
-        "-c",
-        textwrap.dedent(COMMIT),
-        str(small.folder),
-        small.key.pem().decode(),
-        str(largest),
-    ]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, text=True, env=ENVIRONMENT, **pipes) as child:  # type: ignore[call-overload]
-        assert child.stdout.readline() == "ready\n", child.communicate()
-        tracer = None
-        if inject:
-            call = inject.split(":")[0]
-            options = [
-                "-f",
-                "-o",
-                "/dev/null",
-                "-p",
-                str(child.pid),
-                "-e",
-                f"trace={call}",
-                "-e",
-                f"inject={inject}",
-            ]
-            tracer = subprocess.Popen(["strace", *options], stderr=subprocess.PIPE, text=True)
-            assert tracer.stderr is not None
-            line = tracer.stderr.readline()
-            if "attached" not in line:
-                child.kill()
-                tracer.communicate()
-                pytest.skip(f"strace may not attach here: {line.strip()[:100]}")
-        out, err = child.communicate("go\n")
-        if tracer is not None:
-            tracer.communicate()
-        assert "Traceback" not in err, err
-        return out, child.returncode
+    return traced(COMMIT, small.folder, small.key.pem().decode(), largest, inject=inject)
 
 
 FAULTS = [

@@ -7,10 +7,7 @@ kind fail; N grows until the child gets through untouched. (attacks.md G03 and G
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
@@ -19,6 +16,7 @@ import pytest
 from databom.checks.integrity import check_integrity, check_unlisted
 from databom.storage.staging import PARTIAL
 from databom.storage.tree import LocalTree
+from support.tracing import traced
 from support.trees import manifest_of, plant
 
 pytestmark = [
@@ -26,40 +24,28 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace to make system calls fail"),
 ]
 
-SRC = Path(__file__).parents[2] / "src"
-TESTS = Path(__file__).parents[1]
 FILES = {"a/one": b"1" * 1000, "a/b/two": b"2" * 70_000, "three": b""}
 MOST = 60
 
 PREAMBLE = """
-    import os, select, sys
+    import sys
     from pathlib import Path
     from support.trees import manifest_of
     from databom.checks.integrity import check_integrity, check_unlisted
-    from databom.errors import DatabomError
-    from databom.storage import posix
     from databom.storage.staging import Staging
     from databom.storage.tree import LocalTree
     import databom.storage.aside
     FILES = {"a/one": b"1" * 1000, "a/b/two": b"2" * 70_000, "three": b""}
     root = Path(sys.argv[1])
-
-    def say(*words):  # by a call that no test makes fail
-        os.writev(1, [" ".join(map(str, words)).encode() + b"\\n"])
-
-    posix.has_openat2(), posix._libc()
     manifest = manifest_of(FILES)
     check_integrity(manifest, LocalTree(Path("/nowhere")))  # whatever is loaded late is loaded now
-    print("ready", flush=True)
-    waiting = select.poll()
-    waiting.register(0, select.POLLIN)
-    waiting.poll()
+    ready()
     try:
 """
 ENDING = """
     except DatabomError as error:
         say("refused", type(error).__name__, error.code, error)
-    posix._libc()._exit(0)
+    leave()
 """
 
 PUBLISH = """
@@ -96,33 +82,7 @@ def run(program: str, root: Path, inject: str | None) -> tuple[str, int]:
         + textwrap.indent(textwrap.dedent(program), "    ")
         + textwrap.dedent(ENDING)
     )
-    environment = {**os.environ, "PYTHONPATH": f"{SRC}:{TESTS}"}
-    with subprocess.Popen(
-        [sys.executable, "-c", code, root],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-    ) as child:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "ready\n", child.communicate()
-        tracer = None
-        if inject:
-            command = ["strace", "-f", "-o", "/dev/null", "-p", str(child.pid)]
-            command += ["-e", f"trace={inject.split(':')[0]}", "-e", f"inject={inject}"]
-            tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-            assert tracer.stderr is not None
-            line = tracer.stderr.readline()
-            if "attached" not in line:
-                child.kill()
-                tracer.communicate()
-                pytest.skip(f"strace may not attach here: {line.strip()[:100]}")
-        out, err = child.communicate("go\n")
-        if tracer is not None:
-            tracer.communicate()
-        assert "Traceback" not in err, err
-        return out, child.returncode
+    return traced(code, root, inject=inject)
 
 
 def faults(call: str, what: str) -> list[str]:
