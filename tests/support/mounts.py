@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -32,3 +33,12 @@ def mounted(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
         pytest.skip(f"cannot mount {request.param} here: {made.stderr.strip()[:100]}")
     yield at
     subprocess.run(["umount", "-l", at], check=True)
+
+
+def fill(at: Path, left: int = 0) -> Path:
+    """A file that leaves so many bytes of a small file system, in whole pages; remove it to have them back."""
+    filler = at / "filler"
+    with filler.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+        while (free := shutil.disk_usage(at).free) > left:
+            file.write(bytes(min(1 << 16, free - left)))
+    return filler

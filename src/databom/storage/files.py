@@ -347,8 +347,11 @@ def _lock(descriptor: int, shown: str, waiting: Callable[[str], None] | None, pa
             time.sleep(_POLL_SECONDS)
         import socket
 
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        with contextlib.suppress(
+            OSError
+        ):  # whoever waits is told no name: a full disk keeps nobody from working
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
     except OSError as error:
         raise storage_error(error, shown, "lock") from error
 

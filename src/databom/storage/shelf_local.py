@@ -2,6 +2,7 @@
 
     <root>/.state/lock    the lock (flock), which dies with its process
     <root>/.state/coming/ files on their way to a name; whoever gets the lock sweeps what a kill left there
+    <root>/.state/reserve room that is given back once the disk is full, so that the log can still say what failed
 
 A name never leads to half a file, also after a power cut: data is flushed before it has a name, and the name before
 anything refers to it. A flush that failed proves nothing when it is repeated, so it is not: the bytes are written anew.
@@ -15,17 +16,21 @@ import os
 import secrets
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from databom.errors import UnsafeFileError
+from databom.errors import FullError, UnsafeFileError
 from databom.storage import files, posix
 from databom.storage.directories import flush_directory, make_directories
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+_Answer = TypeVar("_Answer")
 _STATE = ".state"
 _TEMPORARY = f"{_STATE}/coming"
+_RESERVE = f"{_STATE}/reserve"
+_RESERVED = 1 << 20
+"""Bytes: several commits of events. A bundle of long receipts may be larger; it waits for room as others do."""
 _ONE_BY_ONE = 8
 """Up to as many files are flushed each by itself; more by one flush of the file system, as full as others made it."""
 
@@ -72,6 +77,33 @@ class LocalShelf:
         with files.exclusive(self._root / _STATE / "lock"):
             self.discard(self._left_behind())
             yield
+            self._reserve()
+
+    def _reserve(self) -> None:
+        """Take room for hard times, where there is enough."""
+        if not hasattr(os, "posix_fallocate"):
+            return
+        path = self._root / _RESERVE
+        with contextlib.suppress(OSError):
+            descriptor = os.open(
+                path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+            )
+            try:
+                os.posix_fallocate(descriptor, 0, _RESERVED)
+            except OSError:
+                path.unlink()
+            finally:
+                posix.close(descriptor)
+
+    def _with_reserve(self, write: Callable[[], _Answer]) -> _Answer:
+        """What `write` answers; on a full disk it is tried once more without the reserve."""
+        try:
+            return write()
+        except FullError:
+            if not os.path.lexists(self._root / _RESERVE):
+                raise
+            self.discard([_RESERVE])
+        return write()
 
     def _left_behind(self) -> list[str]:
         with files.translated(self._temporary, "look into"):
@@ -83,6 +115,9 @@ class LocalShelf:
 
     def keep(self, files_: Sequence[tuple[str, bytes]], /) -> list[str]:
         """As `WritableShelf.keep`."""
+        return self._with_reserve(lambda: self._keep(files_))
+
+    def _keep(self, files_: Sequence[tuple[str, bytes]]) -> list[str]:
         taken: list[str] = []
         folders: dict[Path, None] = {}
         with files.translated(self._root, "write into"), self._written([data for _, data in files_]) as ready:
@@ -104,6 +139,9 @@ class LocalShelf:
 
     def update(self, name: str, change: Callable[[bytes | None], bytes | None], /) -> None:
         """As `WritableShelf.update`; to be called while `exclusive` holds."""
+        self._with_reserve(lambda: self._update(name, change))
+
+    def _update(self, name: str, change: Callable[[bytes | None], bytes | None]) -> None:
         data = change(self.read(name, 1 << 20))
         if data is None:
             return

@@ -360,9 +360,10 @@ class _Sync:
     def _last(self, report: Report) -> Report:
         """Keep the last report, pass or not, for whoever asks later."""
         report = self._weighed(report)
+        # First what the log is told: it keeps room for that, also on a disk that is full.
+        self.happened += verified(self.name, report, sha256(stage_report(report)), refetched=self.refetch)
         self.place.state("last")
         files.write_atomic(self.place.last_dir / f"{self.name}.json", report.to_json().encode())
-        self.happened += verified(self.name, report, sha256(stage_report(report)), refetched=self.refetch)
         return report
 
 
