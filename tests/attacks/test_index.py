@@ -10,10 +10,10 @@ from attacks import run
 
 ROOT = Path(__file__).parents[2]
 LINE = re.compile(r"^\| (?P<id>[A-Z]\d\d) \| (?P<folders>[^|]*) \| (?P<tests>[^|]*) \|$", re.MULTILINE)
-LATER = {"C07", "C08", "L08"}
+LATER = {"L08"}
 ALSO = {"M07", "M08", "M09"}
 """Of a group that is not whole yet."""
-GROUPS = {"A": 15, "B": 18, "C": 9, "D": 17, "E": 12, "L": 8}
+GROUPS = {"A": 15, "B": 18, "C": 9, "D": 17, "E": 12, "G": 14, "H": 14, "L": 8}
 
 
 def rows() -> dict[str, tuple[list[str], list[str]]]:

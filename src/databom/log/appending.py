@@ -162,19 +162,12 @@ class Log:
             anchors: older checkpoints of this log: one that does not begin with each of them is not appended to.
 
         Raises:
-            ConfigError: these signers cannot speak for the log, or this can be no log's name.
+            ConfigError: these signers cannot speak for the log now, or this can be no log's name.
         """
         if not is_name(origin):
             raise ConfigError(
                 f"a log cannot be called {origin!r}",
                 hint="set [log] origin: no blanks, no `+`; example.com/log",
-            )
-        known = {signer.public.keyid for signer in signers} & set(speakers.log)
-        if not known or len(known) < speakers.threshold:
-            ids = ", ".join(sorted(signer.public.keyid[:16] for signer in signers))
-            raise ConfigError(
-                f"the log's key {ids} is not one that the trust root's role `log` asks for",
-                hint="databom trust add FILE.pub --role log, or name another key in DATABOM_LOG_KEY",
             )
         self._shelf = shelf
         self._origin = origin
@@ -186,7 +179,21 @@ class Log:
         self._swept = False  # whether what killed writers have left is gone
         self.checkpoint: bytes | None = None
         """The newest one this object has published or seen covering its entries."""
+        self._require_signers()
         self._reset()
+
+    def _require_signers(self) -> None:
+        known = {signer.public.keyid for signer in self._signers} & set(self._speakers.log)
+        ids = ", ".join(sorted(signer.public.keyid[:16] for signer in self._signers))
+        hint = "databom trust add FILE.pub --role log, or name another key in DATABOM_LOG_KEY"
+        if not known or len(known) < self._speakers.threshold:
+            raise ConfigError(
+                f"the log's key {ids} is not one that the trust root's role `log` asks for", hint=hint
+            )
+        now = times.now()
+        known = {keyid for keyid in known if self._speakers.log[keyid].is_valid_at(now)}
+        if len(known) < max(1, self._speakers.threshold):  # nobody would believe what it signs
+            raise ConfigError(f"the log's key {ids} is outside its validity, says the trust root", hint=hint)
 
     def _reset(self) -> None:
         self._pid = os.getpid()
@@ -200,11 +207,12 @@ class Log:
         On return they are durable, and the published checkpoint covers them.
 
         Raises:
-            ConfigError: an entry is too long, or there are too many for one commit.
+            ConfigError: an entry is too long, there are too many for one commit, or the key's time is over.
             InputError: `log.corrupt`, `.rolled-back`, `.forked` or a `signature.` code: what is there is no log to
                 be continued. Nothing was appended.
             StorageError: it could not be written. The entries may be in the log or not: `LogReader.find` tells.
         """
+        self._require_signers()
         if any(len(entry) > MAX_ENTRY for entry in entries):
             raise ConfigError(f"an entry of a log has at most {MAX_ENTRY:,} bytes")
         if len(entries) > MAX_ENTRIES or sum(map(len, entries)) > MAX_COMMIT_BYTES:

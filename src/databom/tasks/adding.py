@@ -29,7 +29,6 @@ from databom.tasks.judging import Judged, content_digests, judge
 from databom.tasks.noting import Noted, noting
 from databom.tasks.project import Project, exclusive_project, find_root, read_optional
 from databom.tasks.receiving import Received, keep, receive
-from databom.tasks.recollecting import recollect
 
 
 def add(
@@ -103,6 +102,8 @@ def pin_release(
     if first.manifest is not None:
         seen = place.lock.seen.get(first.manifest.dataset_id)
         if not first.is_doubted:
+            from databom.tasks.recollecting import recollect
+
             told = recollect(place, believed, now)
             seen, differences = told.of(first.manifest.dataset_id, seen)
             doubts = (*told.findings, *differences)

@@ -33,7 +33,6 @@ from databom.tasks.believing import Believed, load_trust
 from databom.tasks.judging import judge_pin
 from databom.tasks.noting import approved, noting
 from databom.tasks.project import Project, exclusive_project, find_root
-from databom.tasks.recollecting import recollect
 from databom.tasks.spending import spent_elsewhere
 from databom.trust.dsse import MAX_ENVELOPE_BYTES
 from databom.trust.proof import open_proof
@@ -174,6 +173,8 @@ def _doubts(
         return [doubt] if (doubt := check_notice(proof)) is not None else []
     if proof is not None and proof.kind != "payment":
         return Statements(proofs).invalid
+    from databom.tasks.recollecting import recollect
+
     told = recollect(place, believed, now)
     proofs = replace(proofs, spent=spent_elsewhere(place, name, manifest, proofs, told.spent))
     # Under `off` nothing is asked of a payment, but what contradicts the manifest is not taken in either.

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from databom.errors import InputError, StorageError
 from databom.model import strictjson
@@ -29,9 +29,11 @@ from databom.tasks.attached import (
     read_evidence,
 )
 from databom.tasks.project import Project
-from databom.tasks.recollecting import Spending
 from databom.trust.encoding import decode64url
 from databom.trust.proof import read_proof
+
+if TYPE_CHECKING:
+    from databom.tasks.recollecting import Spending
 
 
 class _Claim(NamedTuple):
