@@ -76,6 +76,12 @@ def edit_lock(house: House, change: Any) -> None:
     path.write_text(json.dumps(lock, indent=2) + "\n")
 
 
+def without_the_log(house: House) -> None:
+    """As in a clone of somebody else."""
+    for name in ("log", "checkpoints", "keys"):
+        shutil.rmtree(house.project / ".databom" / name)
+
+
 def widen(house: House) -> str:
     """A key more in the project's root; its new digest."""
     new_key(house.base / "other.key")
@@ -194,6 +200,8 @@ def test_a_weaker_policy_blocks_until_its_digest_is_named(
     branch: House, old: str, new: str, key: str
 ) -> None:
     edit(branch.project / "databom.toml", old, new)
+    if key == "log.location":
+        shutil.move(branch.project / ".databom" / "log", branch.project / "elsewhere")
     answer = check(branch)
     finding = found(answer, "policy.weakened")
     assert (answer.blocking, finding["subject"]) == ({"policy.weakened"}, key)
@@ -266,7 +274,8 @@ def ordered(house: House) -> House:
 
 def test_a_pin_that_goes_back_needs_the_record_of_the_flag(ordered: House) -> None:
     older = ordered.market / "v1" / "manifest.json"
-    # By hand: the memory is made to forget, so that nothing on the branch says no.
+    # By hand: the memory is made to forget in a clone without the log, so that nothing on the branch says no.
+    without_the_log(ordered)
     edit_lock(ordered, lambda lock: lock.update(seen={}))
     ordered.ok("update", "pets", older)
     ordered.ok("sync", "pets")
@@ -330,6 +339,7 @@ def test_other_content_under_a_known_release(ordered: House) -> None:
     shutil.rmtree(ordered.market / "v2")
     other = ordered.release({"new.bin": b"poison"}, "--sequence", "2", version="2", folder="v2")
     lock = json.loads((ordered.project / "databom.lock").read_text())
+    without_the_log(ordered)  # a clone without the log, which would say no
     edit_lock(ordered, lambda lock: lock.update(seen={}, pins={}))
     ordered.ok("add", other, "--name", "pets")
     edit_lock(ordered, lambda now: now.update(seen=lock["seen"]))

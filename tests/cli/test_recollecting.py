@@ -154,6 +154,29 @@ def test_c08_a_rollback_that_was_meant_is_no_forgetting(house: House, third: lis
     house.ok("update", "pets", third[1])
 
 
+def test_c08_whatever_is_in_the_log_leaves_a_lock_that_can_be_read(house: House, third: list[Path]) -> None:
+    """Events of a later release, or of whoever holds the key: what is no date and no digest is passed over."""
+    from databom.tasks.project import Project
+    from databom.tasks.remembering import remember
+
+    good = {"event": "pinned", "release": "hn-pets@9", "time": "2026-11-26T12:00:00Z"}
+    good |= dict.fromkeys(("content", "core", "manifest"), "sha256:" + "ab" * 32)
+    place = Project.load(house.project)
+    for bad in (
+        {"time": "yesterday"}, {"core": "md5:1"}, {"content": 3}, {"release": "no version"}, {"release": ["x"]},
+        {"sequence": True, "issued_at": "now", "release": "other@1"}, {"sequence": "7", "release": "other@2"},
+    ):  # fmt: skip
+        remember(place, {**good, **bad})
+    assert "release.forgotten" in house.json("check").codes  # of `other` alone
+    house.ok("update", "pets", release(house, 4))
+    assert set(lock(house)["seen"]["hn-pets"]["releases"]) == {"1", "2", "3", "4"}
+    (house.project / "databom.lock").unlink()
+    house.ok("add", release(house, 5), "--name", "pets")
+    shutil.rmtree(house.data)
+    house.ok("sync", "pets")
+    house.ok("check", "--trust", house.project / "provenance" / "trust.json")
+
+
 # --- C07 -----------------------------------------------------------------------------------------------------
 
 

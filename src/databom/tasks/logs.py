@@ -113,7 +113,7 @@ def gone(location: Location, anchors: Mapping[str, Checkpoint]) -> tuple[Finding
             "the log is gone",
             expected=f"a continuation of {anchors[where]}",
             found=f"nothing at {location.shown}",
-            do="restore the log from a copy that covers this checkpoint",
+            do="restore the log from a copy that covers this checkpoint; a new one needs an origin of its own",
         ),
     )
 

@@ -26,6 +26,7 @@ from databom.log.checkpoint import Speakers
 from databom.log.events import read_entry
 from databom.log.reading import LogReader
 from databom.model import times
+from databom.model.digest import hex_of
 from databom.model.finding import Finding, Severity, findings_of
 from databom.model.lock import Lock, Seen, SeenRelease
 from databom.model.text import printable
@@ -169,23 +170,17 @@ def _read(reader: LogReader) -> Recollection:
 def _pinned(seen: dict[str, Seen], said: Mapping[str, Any]) -> None:
     """Remember one event as `add` and `update` do. One that another release wrote may lack what this one needs."""
     dataset, _, version = str(said.get("release")).rpartition("@")
-    content, core, manifest, time = (said.get(name) for name in ("content", "core", "manifest", "time"))
-    if not dataset or not all(isinstance(one, str) for one in (content, core, manifest, time)):
+    content, core, manifest, time = (str(said.get(one)) for one in ("content", "core", "manifest", "time"))
+    if not dataset or not _is_time(time) or not all(map(_is_digest, (content, core, manifest))):
         return
-    release = SeenRelease(
-        manifest=str(manifest),
-        content=str(content),
-        core=str(core),
-        first_seen=str(time),
-        fetched_at=str(time),
-    )
+    release = SeenRelease(manifest=manifest, content=content, core=core, first_seen=time, fetched_at=time)
     old = seen.get(dataset, Seen())
     if said.get("rollback") is True:
         note = f"{time} {dataset}@{version}: rollback allowed, says the log"
         old = msgspec.structs.replace(old, sequence=None, issued_at=None, notes=(*old.notes, note))
     sequence, issued = said.get("sequence"), said.get("issued_at")
     new = Seen(
-        sequence=sequence if isinstance(sequence, int) else None,
+        sequence=sequence if type(sequence) is int else None,
         issued_at=issued if isinstance(issued, str) and _is_time(issued) else None,
         releases={version: release},
         notes=old.notes,
@@ -194,6 +189,14 @@ def _pinned(seen: dict[str, Seen], said: Mapping[str, Any]) -> None:
     seen[dataset] = msgspec.structs.replace(
         merged, newest=version, releases={**old.releases, version: release}
     )
+
+
+def _is_digest(text: str) -> bool:
+    try:
+        hex_of(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_time(text: str) -> bool:
