@@ -142,6 +142,37 @@ def test_members_are_counted_with_those_that_repeat(raw: bytes, count: int | Non
     assert strictjson.count_members(raw) == count
 
 
+@given(
+    st.lists(st.sampled_from([*FRAGMENTS, "\\\\", '\\"', "é", '"a":"b"', "[[", "]]"]), max_size=30).map(
+        "".join
+    ),
+    st.integers(1, 9),
+    st.integers(1, 12),
+)
+def test_where_windows_end_shows_nowhere(text: str, window: int, most: int) -> None:
+    def seen() -> list[object]:
+        answers: list[object] = []
+        for raw in (text.encode(), text.encode()[:-1]):  # the second may end within a character
+            for read in (strictjson.count_members, strictjson.loads):
+                try:
+                    answers.append(read(raw, max_string=most))
+                except InputError as error:
+                    answers.append(error.problems)
+        return answers
+
+    at_once = seen()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(strictjson, "_WINDOW", window)
+        assert seen() == at_once
+
+
+@given(st.text(alphabet='a"\\[é', max_size=40), st.integers(1, 12))
+def test_no_long_string_is_overlooked(text: str, most: int) -> None:
+    raw = json.dumps({"": text}, ensure_ascii=False).encode()
+    if len(text) > most:
+        assert strictjson.count_members(raw, max_string=most) is None
+
+
 def test_a_long_string_takes_a_closer_look() -> None:
     raw = b'{"a":"%b"}' % (b"x" * 100)
     assert strictjson.count_members(raw, max_string=200) == 1

@@ -13,6 +13,7 @@ C parser, with hooks, sees every pair and every number. Only when something is w
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from typing import TYPE_CHECKING, Any, Never
@@ -22,7 +23,7 @@ from databom.model import doubts
 from databom.model.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 MAX_DOCUMENT_BYTES = 256 * 1024 * 1024
 """The largest manifest: 256 MiB, about two million assets."""
@@ -156,7 +157,8 @@ def count_members(
         InputError: as `loads`, for what bytes alone can tell.
     """
     reader = _Reader(prefix, limit, max_string, floats=False)
-    colons = reader.guard(raw, reader.decode(raw))
+    reader.require_utf8(raw)
+    colons = reader.guard(raw)
     return None if _has_lone_surrogate(raw) or reader.may_hold_long_string(raw) else colons
 
 
@@ -200,7 +202,7 @@ class _Reader:
     def read(self, raw: bytes, hook: Callable[[Pairs], Any]) -> Any:
         text = self.decode(raw)
         self._guard_form(text)
-        self.guard(raw, text)
+        self.guard(raw)
         decoder = json.JSONDecoder(
             object_pairs_hook=hook,
             parse_int=_integer,
@@ -219,6 +221,11 @@ class _Reader:
         raise self._explanation(text)
 
     # --- what bytes and text alone can tell ------------------------------------------------------
+
+    def require_utf8(self, raw: bytes) -> None:
+        """Refuse what `decode` refuses, without a second copy of a large document."""
+        if len(raw) > self.limit or raw.startswith(b"\xef\xbb\xbf") or not _is_utf8(raw):
+            self.decode(raw)
 
     def decode(self, raw: bytes) -> str:
         """The bytes as text, when they are UTF-8 and not too many."""
@@ -255,7 +262,7 @@ class _Reader:
                 do="open the location in a browser: it may ask for a login, or the address may be wrong",
             )
 
-    def guard(self, raw: bytes, text: str) -> int:
+    def guard(self, raw: bytes) -> int:
         """Refuse what is too much or too deep; answers the number of colons outside strings."""
         if raw.count(b",") > MAX_COMMAS:
             raise self._limit("the document holds too many values", expected=f"at most {MAX_COMMAS:,}")
@@ -276,21 +283,23 @@ class _Reader:
         if b"[]" in outline or outline.count(b"[") > MAX_DEPTH:
             raise self._limit(
                 "the document is nested too deeply",
-                subject=doubts.pointer_of_depth(text, MAX_DEPTH),
+                subject=doubts.pointer_of_depth(self.decode(raw), MAX_DEPTH),
                 expected=f"at most {MAX_DEPTH} levels",
             )
         return colons
 
     def may_hold_long_string(self, raw: bytes) -> bool:
         """Whether a string may be longer than it is allowed to be; False is certain."""
-        # A string longer than max_string would cover a whole window of half that size without a quote;
-        # whitespace could too, hence "may". Escaped quotes are first made one byte that is no quote.
+        # A string longer than max_string would cover a whole window of half that size without a quote, but for
+        # escaped ones; whitespace could too, hence "may".
         if len(raw) <= self.max_string:
             return False
-        if b"\\" in raw:
-            raw = raw.replace(b"\\\\", b"_").replace(b'\\"', b"_")
         half = max(self.max_string // 2, 1)
-        return any(raw.find(b'"', start, start + half) < 0 for start in range(0, len(raw) - half + 1, half))
+        if b"\\" not in raw:
+            starts = range(0, len(raw) - half + 1, half)
+            return any(raw.find(b'"', start, start + half) < 0 for start in starts)
+        windows = (window for window in _windows(raw, half) if len(window) >= half)
+        return any(b'"' not in window.replace(b"\\\\", b"").replace(b'\\"', b"") for window in windows)
 
     # --- wording, only for a refused document -----------------------------------------------------
 
@@ -344,21 +353,42 @@ def _has_lone_surrogate(raw: bytes) -> bool:
     return b"\\" in raw and b"\\u" in raw and _LONE.search(raw.replace(b"\\\\", b"__")) is not None
 
 
+def _is_utf8(raw: bytes) -> bool:
+    if raw.isascii():
+        return True
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for start in range(0, len(raw), _WINDOW):
+            decoder.decode(raw[start : start + _WINDOW])
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _windows(raw: bytes, size: int) -> Iterator[bytes]:
+    """The bytes in windows of `size`, or of one more where a window would end within an escape."""
+    start = 0
+    while start < len(raw):
+        window = raw[start : start + size]
+        if (len(window) - len(window.rstrip(b"\\"))) % 2:
+            window = raw[start : start + size + 1]
+        yield window
+        start += len(window)
+
+
 def _outline(raw: bytes) -> bytes:
     """Only the brackets and colons outside strings, curly ones made square: what depth and counts are read from."""
-    if b"\\" in raw:
-        raw = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
-    outline = raw.translate(_BRACKETS, _NOT_OUTLINE)
-    # Two quotes side by side are an empty string, or the seam of two strings: without them what is left is
-    # still on its side of a quote, and strings without brackets and colons are gone.
-    outline = outline.replace(b'""', b"")
-    if b'"' not in outline:
-        return outline
-    # In windows, because millions of strings that hold brackets would make a list of millions of pieces.
+    # In windows: a large document is not copied, and millions of strings that hold brackets make no list of
+    # millions of pieces.
     outside: list[bytes] = []
     inside = 0
-    for start in range(0, len(outline), _WINDOW):
-        pieces = outline[start : start + _WINDOW].split(b'"')
+    for window in _windows(raw, _WINDOW):
+        if b"\\" in window:
+            window = window.replace(b"\\\\", b"").replace(b'\\"', b"")  # noqa: PLW2901
+        # Two quotes side by side are an empty string, or the seam of two strings: without them what is left is
+        # still on its side of a quote, and strings without brackets and colons are gone.
+        pieces = window.translate(_BRACKETS, _NOT_OUTLINE).replace(b'""', b"").split(b'"')
         outside.append(b"".join(pieces[inside::2]))
         inside ^= (len(pieces) - 1) & 1
     return b"".join(outside)

@@ -97,14 +97,17 @@ def read_bounded(path: Path, limit: int, *, prefix: str = "manifest") -> bytes:
             raise UnsafeFileError(f"{shown} is a socket or a device, not a file", where=shown) from error
         raise storage_error(error, shown, "read") from error
     try:
-        mode = os.fstat(descriptor).st_mode
+        status = os.fstat(descriptor)
+        mode = status.st_mode
         if not stat.S_ISREG(mode):
             hint = "name the file itself" if stat.S_ISDIR(mode) else None
             raise UnsafeFileError(f"{shown} is {_kind(mode)}, not a file", where=shown, hint=hint)
-        parts, left = [], limit + 1
-        while left and (part := os.read(descriptor, min(left, 1 << 20))):
+        # All at once, so that there is one copy of it; then the end, or what was added meanwhile.
+        parts, left, most = [], limit + 1, max(status.st_size + 1, 1 << 20)
+        while left and (part := os.read(descriptor, min(left, most))):
             parts.append(part)
             left -= len(part)
+            most = 1 << 20
     except OSError as error:
         raise storage_error(error, shown, "read") from error
     finally:

@@ -10,6 +10,7 @@ What a transport can tell apart, it must: `MissingError` (the store says no), `D
 
 from __future__ import annotations
 
+import io
 import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
@@ -373,16 +374,16 @@ def _read_all(reader: RemoteReader, location: Location, limit: int, patience: Pa
         )
     )
     start = time.monotonic()
-    data = bytearray()
+    data = io.BytesIO()  # gives its bytes away without copying them
     with reader.open_location(location, redirects=3) as stream:
         if stream.length is not None and stream.length > limit:
             raise too_large
-        while chunk := stream.read(min(CHUNK, limit + 1 - len(data))):
-            data += chunk
-            if len(data) > limit:
+        while chunk := stream.read(min(CHUNK, limit + 1 - data.tell())):
+            data.write(chunk)
+            if data.tell() > limit:
                 raise too_large
             if time.monotonic() - start > patience.document:
                 raise UnreachableError(
                     f"{location.shown}: not complete after {patience.document:.0f} s", where=location.shown
                 )
-    return bytes(data)
+    return data.getvalue()

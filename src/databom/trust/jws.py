@@ -12,6 +12,7 @@ one (`jku`, `x5u`), or anything that changes what is signed (`crit`, `b64`) is r
 from __future__ import annotations
 
 import json
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from databom.errors import InputError, Problem
@@ -62,8 +63,12 @@ def named_keyid(signature: str) -> str:
     return _parse(signature)[1]["kid"]
 
 
-def check_embedded(signature: str, payload: bytes | Iterable[bytes], keys: Mapping[str, PublicKey]) -> str:
+def check_embedded(
+    signature: str, payload: bytes | Iterable[bytes], keys: Mapping[str, PublicKey], *, most: int = 0
+) -> str:
     """Verify a `signature` string over the canonical bytes of the manifest, whole or in pieces; the keyid that signed.
+
+    `most` is how many bytes they are at most, about: room is taken once, and a large manifest is not moved as it grows.
 
     Raises:
         InputError: `signature.untrusted` when `keys` has no key named by `kid`; `signature.invalid` for
@@ -91,9 +96,12 @@ def check_embedded(signature: str, payload: bytes | Iterable[bytes], keys: Mappi
             found=printable(header["alg"]),
         )
     pieces = (payload,) if isinstance(payload, bytes) else payload
-    message = bytearray(f"{protected}.".encode())
-    for encoded in encode64url_pieces(pieces):
-        message += encoded
+    message = bytearray(len(protected) + 1 + 4 * (most // 3 + 1))
+    end = 0
+    for encoded in chain((f"{protected}.".encode(),), encode64url_pieces(pieces)):
+        message[end : end + len(encoded)] = encoded
+        end += len(encoded)
+    del message[end:]
     if not key.verify_raw(sig, message):
         refuse(
             SUBJECT,

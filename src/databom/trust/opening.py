@@ -180,7 +180,7 @@ def _embedded(manifest: Manifest, signature: str, keys: Mapping[str, PublicKey])
         named = jws.named_keyid(signature)
         if named not in keys:
             return _Signed("embedded", named=frozenset({named}))
-        keyid = jws.check_embedded(signature, content_pieces(manifest), keys)
+        keyid = jws.check_embedded(signature, content_pieces(manifest), keys, most=len(manifest.raw))
     except InputError as error:
         return _Signed("embedded", tuple(error.problems))
     return _Signed("embedded", keyids=frozenset({keyid}), named=frozenset({keyid}))
