@@ -12,20 +12,25 @@ from pathlib import Path
 import pytest
 
 from databom.cli.text import MAX_SHOWN
+from databom.trust.jws import sign_embedded
+from databom.trust.keys import PrivateKey
 from support.house import House, databom
 from support.trees import within
 
 MANY = 20_000
 
 
-def signed(house: House, assets: list[dict[str, object]]) -> Path:
+def signed(house: House, assets: list[dict[str, object]], *, embed: bool = False) -> Path:
     """A manifest about anything at all, as a marketplace that is trusted may sign it."""
     place = house.market / "any"
     place.mkdir(parents=True)
     head = {"dataset_id": "hn-any", "version": "1", "license": {"type": "commercial", "spdx": "CC-BY-4.0"}}
     path = place / "manifest.json"
-    path.write_text(json.dumps({**head, "creator_id": "creator:alice", "assets": assets, "signature": ""}))
-    house.ok("sign", path, "--key", house.key)
+    content = {**head, "creator_id": "creator:alice", "assets": assets}
+    signature = sign_embedded(content, PrivateKey.from_pem(house.key.read_bytes())) if embed else ""
+    path.write_text(json.dumps({**content, "signature": signature}, separators=(",", ":")))
+    if not embed:
+        house.ok("sign", path, "--key", house.key)
     return path
 
 
@@ -35,6 +40,46 @@ def asset(path: str, data: bytes = b"", size: int | None = None) -> dict[str, ob
         "sha256": hashlib.sha256(data).hexdigest(),
         "size": len(data) if size is None else size,
     }
+
+
+PEAK = """
+import re, sys
+from databom.cli import main
+sys.argv[0] = "databom"
+try:
+    main()
+finally:
+    peak = re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1]  # ru_maxrss begins with the parent's
+    sys.stderr.write(f"peak {peak}\\n")
+"""
+
+
+def peak_of(*command: object, cwd: Path) -> int:
+    """The most memory, in bytes, that a command takes that ends well, as a whole process."""
+    argv = [sys.executable, "-c", PEAK, *map(str, command)]
+    done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return int(done.stderr.rpartition("peak ")[2]) * 1024
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("form", ["detached", "embedded"])
+@pytest.mark.parametrize("count", [100_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
+def test_j01_a_large_manifest_takes_little_memory(house: House, form: str, count: int) -> None:
+    """25 MB and 250 MB: at most four times that, signature and all, over what the command takes by itself."""
+    house.init()
+    rich = {"media_type": "image/jpeg", "license": "CC-BY-4.0", "flags": ["person"]}
+    assets = [
+        asset(f"images/{n // 1000:04}/{n:07}.jpg", b"%d" % n)
+        | {"creator_id": f"creator:{n % 1000}", "consent": f"person:{n:08}", **rich}
+        for n in range(count)
+    ]
+    manifest = signed(house, assets, embed=form == "embedded")
+    size = manifest.stat().st_size
+    assert size > 240 * count
+    peak = peak_of("add", manifest, "--name", "any", cwd=house.project)
+    bare = peak_of("--help", cwd=house.project)
+    assert peak - bare < 4 * size
 
 
 def test_j02_a_release_that_cannot_fit_is_refused_before_the_first_byte(house: House) -> None:
@@ -82,18 +127,14 @@ def many(house: House) -> House:
     return house
 
 
-LIMITED = """
-import os, re, resource, sys
+LIMITED = (
+    """
+import os, resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-from databom.cli import main
-sys.argv[0] = "databom"
-try:
-    main()
-finally:
-    peak = re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1]  # ru_maxrss begins with the parent's
-    sys.stderr.write(f"peak {peak}\\n")
 """
+    + PEAK
+)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux")

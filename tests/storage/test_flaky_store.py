@@ -23,7 +23,7 @@ pytestmark = pytest.mark.s3
 
 PATIENT = Patience(attempts=9, pause=0.01)
 ASSETS = 120
-DELAY_SECONDS = 0.02
+DELAY_SECONDS = 0.2
 
 
 def flaky(seed: int, *, lies: bool) -> tuple[Fault, list[str]]:

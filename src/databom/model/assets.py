@@ -25,9 +25,9 @@ MAX_ASSETS = 2_000_000
 """Assets that one manifest lists by itself; a larger release lists them in shards."""
 MAX_STRING_CHARS = 65_536
 """The longest string anywhere in a manifest, in characters."""
-PART = 8_192
-"""Assets that are decoded at a time."""
-FEW = 4 * PART
+PART = 2_048
+"""Assets that are decoded at a time: few enough that what they leave behind is used again by the next ones."""
+FEW = 32_768
 """Lists up to this length are kept decoded."""
 USUAL_BYTES = 128
 """What an asset takes in a document, about; it only decides where a long list is cut."""

@@ -86,14 +86,19 @@ def encode64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
 
 
+_STEP = 1 << 15
+"""Bytes encoded at a time: several copies are made of each step, which then stay small and close to the processor."""
+
+
 def encode64url_pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """`encode64url` of the pieces as one text, a piece at a time."""
     rest = b""
     for piece in pieces:
-        data = rest + piece
-        whole = len(data) - len(data) % 3
-        rest = data[whole:]
-        yield base64.urlsafe_b64encode(data[:whole])
+        for start in range(0, len(piece), _STEP):
+            data = rest + piece[start : start + _STEP]
+            whole = len(data) - len(data) % 3
+            rest = data[whole:]
+            yield base64.urlsafe_b64encode(data[:whole])
     yield encode64url(rest).encode()
 
 
