@@ -46,7 +46,8 @@ def main() -> None:
     results: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
     if asked.check:
         sys.exit(int(written.read_text() != page.render(results)))
-    asked.work.mkdir(parents=True, exist_ok=True)
+    for folder in (asked.work, kept.parent):
+        folder.mkdir(parents=True, exist_ok=True)
     if asked.parts != ["page"]:
         results |= {"machine": _machine(), "versions": _versions()}
     for part in asked.parts:

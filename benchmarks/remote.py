@@ -20,6 +20,8 @@ PYTHON_WAYS = (
     "s3fs.cat, all at once",
     "s3fs.cat_file, serial",
     "s3fs.cat_file, 16 threads",
+    "s3fs.cat_file, one request each, 16 threads",
+    "s3fs, async, one request each, 64 at once",
     "s3fs.open, 16 threads",
 )
 

@@ -1,5 +1,6 @@
 """Reading a release from S3 with what people use in Python. Arguments: SUMS, bucket, prefix, then how."""
 
+import asyncio
 import hashlib
 import os
 import sys
@@ -14,12 +15,16 @@ endpoint = os.environ["AWS_ENDPOINT_URL_S3"]
 def s3fs_with(how: str) -> dict[str, str]:
     import s3fs
 
+    if how.startswith("s3fs, async"):
+        return asyncio.run(at_once())
     fs = s3fs.S3FileSystem(endpoint_url=endpoint, use_listings_cache=False)
     keys = {f"{bucket}/{prefix}/{path}": path for path in wanted}
     if how == "s3fs.cat, all at once":
         return {keys[key]: hashlib.sha256(data).hexdigest() for key, data in fs.cat(list(keys)).items()}
 
     def one(key: str) -> str:
+        if how.startswith("s3fs.cat_file, one request"):
+            return hashlib.sha256(fs.cat_file(key, max_concurrency=1)).hexdigest()
         if how.startswith("s3fs.cat_file"):
             return hashlib.sha256(fs.cat_file(key)).hexdigest()
         digest = hashlib.sha256()
@@ -30,6 +35,31 @@ def s3fs_with(how: str) -> dict[str, str]:
 
     with ThreadPoolExecutor(16 if how.endswith("16 threads") else 1) as pool:
         return dict(zip(keys.values(), pool.map(one, keys), strict=True))
+
+
+async def at_once() -> dict[str, str]:
+    """64 at a time, one request each: the fastest that s3fs was seen to be on small objects."""
+    import s3fs
+
+    fs = s3fs.S3FileSystem(
+        endpoint_url=endpoint,
+        use_listings_cache=False,
+        asynchronous=True,
+        config_kwargs={"max_pool_connections": 64},
+    )
+    session = await fs.set_session()
+    turn = asyncio.Semaphore(64)
+
+    async def one(path: str) -> tuple[str, str]:
+        async with turn:
+            data = await fs._cat_file(  # noqa: SLF001  # what `cat_file` calls
+                f"{bucket}/{prefix}/{path}", max_concurrency=1
+            )
+            return path, hashlib.sha256(data).hexdigest()
+
+    found = dict(await asyncio.gather(*map(one, wanted)))
+    await session.close()
+    return found
 
 
 def naive() -> dict[str, str]:
