@@ -15,11 +15,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import local, log, memory, page, remote, startup
+from benchmarks import local, log, memory, page, reading, remote, startup
 from benchmarks.loads import MIB, Load, make
 from benchmarks.racing import Contestant, race, summary
 
-PARTS = ("local", "remote", "startup", "memory", "log", "page")
+PARTS = ("local", "remote", "startup", "memory", "reading", "log", "page")
 PEERS = (
     *(
         "databom",
@@ -72,7 +72,18 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--files", type=int, nargs="*", default=memory.FILES, help="counts for `memory`")
     parser.add_argument(
-        "--mib", type=int, nargs="*", default=[n // MIB for n in memory.BYTES], help="for `memory`"
+        "--mib",
+        type=int,
+        nargs="*",
+        default=[n // MIB for n in memory.BYTES],
+        help="MiB of files, for `memory`",
+    )
+    parser.add_argument(
+        "--objects",
+        type=int,
+        nargs="*",
+        default=[n // MIB for n in memory.OBJECTS],
+        help="MiB of objects in a bucket, for `memory`",
     )
     parser.add_argument(
         "--out", type=Path, help="write results.json and performance.md here, not into the clone"
@@ -104,7 +115,7 @@ def _remote(asked: argparse.Namespace, results: dict[str, Any]) -> Iterator[None
     with remote.store(asked.work) as environ:
         for name in names:
             load = make(name, asked.work, asked.scale)
-            remote.upload(load, environ)
+            remote.upload(load, environ, (path for _, path in load.listed()))
             these = list(remote.contestants(load, environ))
             _race(asked, results.setdefault("remote", {}), load, these[1:], these[0][1]())
             yield
@@ -148,8 +159,20 @@ def _startup(asked: argparse.Namespace, results: dict[str, Any]) -> Iterator[Non
 
 
 def _memory(asked: argparse.Namespace, results: dict[str, Any]) -> Iterator[None]:
-    results["memory"] = memory.measure(asked.work, asked.files, [count * MIB for count in asked.mib])
-    yield
+    results["memory"] = []
+    sizes, objects = ([count * MIB for count in counts] for counts in (asked.mib, asked.objects))
+    for row in memory.measure(asked.work, asked.files, sizes, objects):
+        _tell(f"memory: {row}")
+        results["memory"].append(row)
+        yield
+
+
+def _reading(asked: argparse.Namespace, results: dict[str, Any]) -> Iterator[None]:
+    results["reading"] = []
+    for row in reading.measure([int(count * asked.scale) for count in reading.COUNTS]):
+        _tell(f"reading: {row}")
+        results["reading"].append(row)
+        yield
 
 
 def _log(asked: argparse.Namespace, results: dict[str, Any]) -> Iterator[None]:

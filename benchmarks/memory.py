@@ -1,56 +1,70 @@
-"""How memory grows: not with bytes, and how much with each file."""
+"""How memory grows: not with bytes, on disk or in a bucket, and how much with each file."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.loads import DATABOM, GIB, sign
+from benchmarks import remote
+from benchmarks.loads import DATABOM, GIB, Load, sign
 from benchmarks.racing import Contestant, run
 
-FILES = (100, 10_000, 100_000)
+FILES = (100, 10_000, 100_000, 1_000_000)
 BYTES = (GIB // 16, GIB)
+OBJECTS = (GIB, 8 * GIB)
 
 
 def measure(
-    work: Path, files: Sequence[int] = FILES, sizes: Sequence[int] = BYTES
-) -> list[dict[str, object]]:
-    """Peak MiB of `databom verify` for so many files of 16 bytes, and for one file of so many bytes."""
-    rows: list[dict[str, object]] = []
+    work: Path,
+    files: Sequence[int] = FILES,
+    sizes: Sequence[int] = BYTES,
+    objects: Sequence[int] = OBJECTS,
+) -> Iterator[dict[str, object]]:
+    """Peak MiB of `databom verify`: of so many files of 16 bytes, of one file and of one object of so many bytes."""
     for count in files:
-        place = _place(work, f"files-{count}")
+        load = _load(work, f"files-{count}")
         for number in range(count):
-            target = place / "data" / f"d{number // 1000:04}" / f"{number:07}"
+            target = load.data / f"d{number // 1000:04}" / f"{number:07}"
             target.parent.mkdir(exist_ok=True)
             target.write_bytes(b"%016d" % number)
-        rows.append({"files": count, "bytes": 16 * count, "memory": _peak(place)})
+        yield {"where": "disk", "files": count, "bytes": 16 * count, "memory": _peak(load)}
     for size in sizes:
-        place = _place(work, f"bytes-{size}")
-        with (place / "data" / "large").open("wb") as file:
-            file.truncate(size)  # a hole reads as zeros, and takes no disk
-        rows.append({"files": 1, "bytes": size, "memory": _peak(place)})
-    return rows
+        load = _load(work, f"bytes-{size}")
+        _hole(load, size)
+        yield {"where": "disk", "files": 1, "bytes": size, "memory": _peak(load)}
+    if objects:
+        with remote.store(work) as environ:
+            for size in objects:
+                load = _load(work, f"object-{size}")
+                _hole(load, size)
+                memory = _peak(load, environ)
+                yield {"where": "bucket (SeaweedFS)", "files": 1, "bytes": size, "memory": memory}
 
 
-def _place(work: Path, name: str) -> Path:
-    place = work / "memory" / name
-    shutil.rmtree(place, ignore_errors=True)
-    (place / "data").mkdir(parents=True)
-    return place
+def _load(work: Path, name: str) -> Load:
+    load = Load(name, "", work / "memory" / name)
+    shutil.rmtree(load.place, ignore_errors=True)
+    load.data.mkdir(parents=True)
+    return load
 
 
-def _peak(place: Path) -> float:
-    sign(place / "data", place / "manifest.json", place / "trust.json")
-    command = [
-        DATABOM,
-        "verify",
-        place / "manifest.json",
-        "--trust",
-        place / "trust.json",
-        "--root",
-        place / "data",
-    ]
-    peak = run(Contestant("databom verify", [*command, "--full"], place)).memory
-    shutil.rmtree(place)
+def _hole(load: Load, size: int) -> None:
+    with (load.data / "large").open("wb") as file:
+        file.truncate(size)  # a hole reads as zeros, and takes no disk
+
+
+def _peak(load: Load, environ: dict[str, str] | None = None) -> float:
+    """Of reading every byte; where an environment leads to a bucket, after all was put there."""
+    sign(load.data, load.manifest, load.trust)
+    if environ is None:
+        command: list[object] = ["verify", load.manifest, "--root", load.data, "--full"]
+    else:
+        remote.upload(load, environ, [path.name for path in load.data.iterdir()])
+        command = ["verify", f"s3://{remote.BUCKET}/{load.name}/manifest.json"]
+    contestant = Contestant(
+        "databom verify", [DATABOM, *command, "--trust", load.trust], load.place, environ or {}
+    )
+    peak = run(contestant).memory
+    shutil.rmtree(load.place)
     return peak

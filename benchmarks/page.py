@@ -44,6 +44,13 @@ MEMORY = """\
 
 Peak of `databom verify`: it does not grow with bytes. It grows with files by what is kept of their manifest.
 """
+READING = """\
+## Large manifests
+
+A whole process that decides whether a manifest is believed: imports, trust root, strict reading, signature, release and
+policy. Each asset has every member that it is likely to have. Last stands the peak, less that of `databom --help`, in
+sizes of the document.
+"""
 LOG = """\
 ## The log
 
@@ -65,6 +72,8 @@ def render(results: dict[str, Any]) -> str:
         parts += [HOOK, _hooks(results["hooks"])]
     if results.get("memory"):
         parts += [MEMORY, _memory(results["memory"])]
+    if results.get("reading"):
+        parts += [READING, _reading(results["reading"])]
     if results.get("log"):
         parts += [LOG, _log(results["log"])]
     return "\n".join(parts)
@@ -164,8 +173,26 @@ def _hooks(rows: list[dict[str, Any]]) -> str:
 
 
 def _memory(rows: list[dict[str, Any]]) -> str:
-    body = [[f"{row['files']:,}", f"{row['bytes']:,}", f"{row['memory']:.0f} MiB"] for row in rows]
-    return _table(["files", "bytes", "peak"], body)
+    body = [
+        [row.get("where", "disk"), f"{row['files']:,}", f"{row['bytes']:,}", f"{row['memory']:.0f} MiB"]
+        for row in rows
+    ]
+    return _table(["on", "files", "bytes", "peak"], body)
+
+
+def _reading(rows: list[dict[str, Any]]) -> str:
+    body = [
+        [
+            f"{row['assets']:,}",
+            f"{row['bytes'] / 1e6:.0f} MB",
+            row["form"],
+            f"{row['cpu']:.2f} s",
+            f"{row['memory']:.0f} MiB",
+            f"{row['times']:.2f}",
+        ]
+        for row in rows
+    ]
+    return _table(["assets", "document", "signature", "CPU", "peak", "times the document"], body)
 
 
 def _log(rows: list[dict[str, Any]]) -> str:

@@ -1,11 +1,12 @@
-"""What a manifest costs before an asset is looked at: `python benchmarks/reading.py [ASSETS]...`, by default 100000.
+"""What a manifest costs before an asset is looked at: `python -m benchmarks.reading [ASSETS]...`, by default 100000.
 
-For each size, compact and as large as one gets with every member an asset is likely to have:
+For each size:
 
-- the CPU seconds of `read_manifest` in a process of its own, the ratio to `json.loads` of the same bytes in the same
-  process, and the memory the reading took as a multiple of the document's size;
+- compact, and as large as one gets with every member an asset is likely to have: the CPU seconds of `read_manifest` in
+  a process of its own, the ratio to `json.loads` of the same bytes in the same process, and the memory the reading took
+  as a multiple of the document's size;
 - for each form of signature, a whole process that decides whether the manifest is believed (imports, trust root, strict
-  reading, signature, release and policy): its CPU seconds, and its peak memory as a multiple of the document's size.
+  reading, signature, release and policy): its CPU seconds and its peak memory (`python -m benchmarks reading`).
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
+from benchmarks.loads import DATABOM, MIB
+from benchmarks.racing import Contestant, run
 from databom.model import times
 from databom.model.manifest import read_manifest
 from databom.trust import dsse, jws
@@ -25,6 +29,7 @@ from databom.trust.keys import PrivateKey
 from databom.trust.root_editing import add_key, new_root
 from databom.trust.statement import PAYLOAD_TYPE, manifest_statement
 
+COUNTS = (100_000, 1_000_000)
 READ = """
 import json, re, sys, time
 from databom.model.manifest import read_manifest
@@ -98,6 +103,31 @@ def ask(script: str, *arguments: Path) -> dict[str, float]:
     return answer
 
 
+def measure(counts: Sequence[int] = COUNTS) -> Iterator[dict[str, object]]:
+    """For each size and form: what a process takes that decides whether the manifest is believed.
+
+    `times` is its peak memory, without what `databom --help` takes, as a multiple of the document's size.
+    """
+    for count in counts:
+        with tempfile.TemporaryDirectory() as base:
+            folder = Path(base)
+            bare = run(Contestant("databom --help", [DATABOM, "--help"], folder)).memory
+            write(folder, assets(count, rich=True))
+            for form in ("detached", "embedded"):
+                document = folder / f"{form}.json"
+                found = ask(JUDGE, document, folder / "trust.json")
+                size, memory = document.stat().st_size, found["peak"] / MIB
+                times = (memory - bare) * MIB / size
+                yield {
+                    "assets": count,
+                    "bytes": size,
+                    "form": form,
+                    "cpu": found["cpu"],
+                    "memory": memory,
+                    "times": times,
+                }
+
+
 def main() -> None:
     """Measure each size named on the command line."""
     for count in [int(text) for text in sys.argv[1:]] or [100_000]:
@@ -111,12 +141,11 @@ def main() -> None:
                     f"{count:>9,} assets  {size / 1e6:6.1f} MB  {found['strict']:6.2f} s CPU  "
                     f"{found['strict'] / found['plain']:.1f} x json.loads  memory {found['grown'] / size:.2f} x"
                 )
-                for form in ("detached", "embedded"):
-                    whole = ask(JUDGE, folder / f"{form}.json", folder / "trust.json")
-                    print(
-                        f"{form:>16}: {whole['verdict']}, whole process {whole['cpu']:6.2f} s CPU, "
-                        f"{whole['peak'] / 2**20:.0f} MiB, {whole['peak'] / size:.2f} x"
-                    )
+        for row in measure([count]):
+            print(
+                f"{row['form']:>16}: {row['bytes']:,} bytes, {row['cpu']:.2f} s CPU, {row['memory']:.0f} MiB, "
+                f"{row['times']:.2f} x beside a bare process"
+            )
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,8 +39,8 @@ def store(work: Path) -> Iterator[dict[str, str]]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def upload(load: Load, environ: dict[str, str]) -> None:
-    """Put the release below the load's name, by boto3."""
+def upload(load: Load, environ: dict[str, str], paths: Iterable[str]) -> None:
+    """Put these files and the manifest below the load's name, by boto3."""
     import boto3
 
     client = boto3.client(
@@ -57,7 +57,7 @@ def upload(load: Load, environ: dict[str, str]) -> None:
         client.upload_file(str(load.data / path), BUCKET, f"{load.name}/{path}")
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(put, (path for _, path in load.listed())))
+        list(pool.map(put, paths))
     for file in (load.manifest, load.manifest.with_name("manifest.json.dsse")):
         client.upload_file(str(file), BUCKET, f"{load.name}/{file.name}")
 

@@ -67,11 +67,12 @@ def hash_stream(
         StorageError: reading or writing failed.
     """
     sha, name = hashlib.sha256(), hashlib.md5(usedforsecurity=False) if md5 else None
-    buffer = memoryview(bytearray(min(CHUNK_BYTES, stop + 1)))
     readinto = getattr(stream, "readinto", None)
+    most = min(CHUNK_BYTES, stop + 1)
+    buffer = memoryview(bytearray(most if readinto else 0))
     size = 0
     while size <= stop:
-        want = min(len(buffer), stop + 1 - size)
+        want = min(most, stop + 1 - size)
         chunk = buffer[: readinto(buffer[:want])] if readinto else memoryview(stream.read(want))
         if not chunk:
             return Measured(
