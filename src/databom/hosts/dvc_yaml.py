@@ -7,10 +7,11 @@ One stage per pin. Its shape decides what DVC can and cannot skip; each line has
       cmd: databom sync <pin>            # stable: no version, no absolute path, no secret
       deps:                              # changed bytes re-run the stage
       - provenance/trust.json
-      - provenance/manifests/<pin>.json  # and .dsse beside it
+      - provenance/manifests/<pin>.json  # and .dsse, .dsse.tsr, .index beside it
+      - provenance/evidence/<pin>        # a folder that is always there: what is attached, and what is taken away
       params:                            # changed values re-run the stage; `dvc params diff` shows them
       - databom.lock: [pins.<pin>]
-      - databom.toml: [use, policy]
+      - databom.toml:                    # all of it: a table that is not there yet cannot be named
       outs:
       - data/<pin>:
           cache: false                   # never copied, never `dvc push`ed, and no run cache, which would
@@ -71,6 +72,7 @@ class StageSpec:
     path: str
     has_envelope: bool
     has_timestamps: bool = False
+    has_index: bool = False
     trust_root: str = "provenance/trust.json"
     release: str | None = None
     license: str | None = None
@@ -84,8 +86,9 @@ class StageSpec:
     def body(self) -> dict[str, Any]:
         """The stage as data. DVC's templating is escaped: a license `${x}` is a text, not a lookup."""
         manifest = f"provenance/manifests/{self.pin}.json"
-        envelope = [f"{manifest}.dsse"] if self.has_envelope else []
-        envelope += [f"{manifest}.dsse.tsr"] if self.has_timestamps else []
+        beside = [f"{manifest}.dsse"] if self.has_envelope else []
+        beside += [f"{manifest}.dsse.tsr"] if self.has_timestamps else []
+        beside += [f"provenance/manifests/{self.pin}.index"] if self.has_index else []
         shown = {"release": self.release, "license": self.license, "creator": self.creator}
         meta = {key: printable(value, _META_CHARS) for key, value in shown.items() if value}
         out: dict[str, Any] = {"cache": False, "persist": True, "type": "dataset"}
@@ -93,8 +96,8 @@ class StageSpec:
             {
                 "desc": f"Fetch and verify the data of pin {self.pin}",
                 "cmd": f"databom sync {self.pin}",
-                "deps": [self.trust_root, manifest, *envelope],
-                "params": [{"databom.lock": [f"pins.{self.pin}"]}, {"databom.toml": ["use", "policy"]}],
+                "deps": [self.trust_root, manifest, *beside, f"provenance/evidence/{self.pin}"],
+                "params": [{"databom.lock": [f"pins.{self.pin}"]}, {"databom.toml": None}],
                 "outs": [{self.path: {**out, "meta": meta} if meta else out}],
                 "metrics": [{f"provenance/reports/{self.pin}.json": {"cache": False}}],
                 "meta": {"databom": {"schema": SCHEMA, "pin": self.pin}},
@@ -113,7 +116,13 @@ def stage_name(pin: str) -> str:
 
 
 def stage_for(
-    name: str, pin: Pin, *, trust_root: str, has_envelope: bool, has_timestamps: bool = False
+    name: str,
+    pin: Pin,
+    *,
+    trust_root: str,
+    has_envelope: bool,
+    has_timestamps: bool = False,
+    has_index: bool = False,
 ) -> StageSpec:
     """The stage of a pin of `databom.lock`."""
     return StageSpec(
@@ -121,6 +130,7 @@ def stage_for(
         path=pin.path,
         has_envelope=has_envelope,
         has_timestamps=has_timestamps,
+        has_index=has_index,
         trust_root=trust_root,
         release=pin.release,
         license=pin.license,

@@ -27,7 +27,7 @@ from databom.tasks.believing import load_trust
 from databom.tasks.gatekeeping import Gatekeeper
 from databom.tasks.judging import Judged, content_digests, judge
 from databom.tasks.noting import Noted, noting
-from databom.tasks.project import Project, exclusive_project, find_root, read_optional
+from databom.tasks.project import EVIDENCE_ABOUT, Project, exclusive_project, find_root, read_optional
 from databom.tasks.receiving import Received, keep, receive
 
 
@@ -125,7 +125,7 @@ def pin_release(
     name = name or pin_name(read.dataset_id)
     _check_free(place, name, read)
     pin = _pin(place, name, location, read, judged, root, path)
-    beside = (received.envelope is not None, received.timestamps is not None)
+    beside = (received.envelope is not None, received.timestamps is not None, bool(read.index))
     stage = _Stage.prepare(place, name, pin, *beside) if dvc else None
     _check_folder(place, name, pin)
 
@@ -301,6 +301,14 @@ def _seen(seen: Seen | None, manifest: Manifest, now: datetime, newest: bool) ->
     )
 
 
+_ABOUT = """\
+# Evidence for the pin {name}
+
+`databom attach {name} FILE` and `databom approve {name}` keep signed statements here. Whatever changes in this folder,
+DVC has the pin judged again. Commit it.
+"""
+
+
 class _Stage:
     """The texts that registering a stage will write, made before anything is written."""
 
@@ -309,9 +317,9 @@ class _Stage:
 
     @classmethod
     def prepare(
-        cls, place: Project, name: str, pin: Pin, has_envelope: bool, has_timestamps: bool
+        cls, place: Project, name: str, pin: Pin, has_envelope: bool, has_timestamps: bool, has_index: bool
     ) -> _Stage | None:
-        """Plan the edit of `dvc.yaml` and `.gitignore`; None where the project does not use DVC.
+        """Plan the edit of `dvc.yaml` and what goes with it; None where the project does not use DVC.
 
         Raises:
             ConfigError: `dvc.yaml` cannot be edited safely.
@@ -324,6 +332,7 @@ class _Stage:
             trust_root=place.config.trust_root,
             has_envelope=has_envelope,
             has_timestamps=has_timestamps,
+            has_index=has_index,
         )
         path = place.root / "dvc.yaml"
         texts = {path: dvc_yaml.upsert_stage(_text(path), spec)}
@@ -331,7 +340,21 @@ class _Stage:
             folder, line = dvc_yaml.ignore_line(pin.path)
             ignore = place.root / folder / ".gitignore"
             texts[ignore] = dvc_yaml.ensure_line(_text(ignore), line)
+        # DVC cannot depend on a folder that is not there, and git keeps none that is empty.
+        about = place.evidence_dir(name) / EVIDENCE_ABOUT
+        texts[about] = _text(about) or _ABOUT.format(name=name)
         return cls(texts)
+
+    @classmethod
+    def of_pin(cls, place: Project, name: str) -> _Stage | None:
+        """The same for a pin that is kept."""
+        kept = (place.envelope_path(name), place.timestamps_path(name), place.index_path(name))
+        return cls.prepare(place, name, place.pin(name), *(path.exists() for path in kept))
+
+    @property
+    def is_current(self) -> bool:
+        """Whether there is nothing to write."""
+        return all(_text(path) == text for path, text in self._texts.items())
 
     def write(self) -> None:
         for path, text in self._texts.items():
@@ -356,9 +379,28 @@ def register_stage(name: str, *, project: Path | str | None = None) -> None:
         ConfigError: no such pin, no DVC project, or a `dvc.yaml` that cannot be edited safely.
     """
     place = Project.load(project)
-    pin = place.pin(name)
-    beside = (place.envelope_path(name).exists(), place.timestamps_path(name).exists())
-    stage = _Stage.prepare(place, name, pin, *beside)
+    stage = _Stage.of_pin(place, name)
     if stage is None:
         raise ConfigError(f"{place.root} is not a DVC project", hint="run `dvc init` first")
     stage.write()
+
+
+def refresh_stage(place: Project, name: str) -> None:
+    """The same where the project uses DVC; nothing where it does not.
+
+    Raises:
+        ConfigError: a `dvc.yaml` that cannot be edited safely.
+    """
+    stage = _Stage.of_pin(place, name)
+    if stage is not None:
+        stage.write()
+
+
+def has_current_stage(place: Project, name: str) -> bool:
+    """Whether the stage of a pin is as `register_stage` would write it, in a project that uses DVC.
+
+    Raises:
+        ConfigError: a `dvc.yaml` that cannot be edited safely.
+    """
+    stage = _Stage.of_pin(place, name)
+    return stage is None or stage.is_current

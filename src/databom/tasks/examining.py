@@ -20,6 +20,7 @@ from databom.model import times
 from databom.model.text import printable
 from databom.scanners import registry
 from databom.storage import posix
+from databom.tasks.adding import has_current_stage
 from databom.tasks.believing import load_trust
 from databom.tasks.keyring import token_names
 from databom.tasks.personal import chosen
@@ -273,6 +274,15 @@ def _stages(place: Project) -> Iterator[Fact]:
         yield Fact("warn", "dvc.yaml", str(error))
         return
     for name in sorted(set(place.lock.pins) - set(owned)):
-        yield Fact("warn", "DVC", f"the pin {name} has no stage", f"databom add … --name {name} writes it")
+        yield Fact("warn", "DVC", f"the pin {name} has no stage", f"databom update {name} writes it")
+    for name in sorted(set(place.lock.pins) & set(owned)):
+        try:
+            current = has_current_stage(place, name)
+        except ConfigError as error:
+            yield Fact("warn", "dvc.yaml", str(error))
+            continue
+        if not current:
+            told = f"the stage {owned[name]} does not watch all that its pin is judged by"
+            yield Fact("warn", "DVC", told, f"databom update {name} rewrites it")
     for stage in frozen:
         yield Fact("warn", "DVC", f"the stage {stage} is frozen: DVC never runs it", f"dvc unfreeze {stage}")

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from databom.errors import ConfigError, StorageError
-from databom.storage import files
+from databom.tasks.project import EVIDENCE_ABOUT
 
 if TYPE_CHECKING:
     from databom.model.manifest import Manifest
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 def has_evidence(place: Project, name: str) -> bool:
     """Whether anything was attached to the pin; False where nobody may look."""
-    return files.is_folder(place.evidence_dir(name))
+    try:
+        return any(entry.name != EVIDENCE_ABOUT for entry in place.evidence_dir(name).iterdir())
+    except (OSError, ValueError):
+        return False
 
 
 def receipts_held(

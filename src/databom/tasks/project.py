@@ -17,6 +17,8 @@ from databom.storage import files
 from databom.storage.location import Location, parse_location
 
 LOCK_FILE = "databom.lock"
+EVIDENCE_ABOUT = "README.md"
+"""In a pin's evidence folder: what the folder is for. No evidence."""
 MAX_TRUST_BYTES = 4 * 1024 * 1024
 NO_PROJECT = "run `databom init` in the folder that holds (or will hold) dvc.yaml"
 

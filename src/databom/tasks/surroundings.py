@@ -173,8 +173,9 @@ def _statements(place: Project) -> dict[str, dict[str, list[str]]]:
     """Digests of the signed statements that are kept and hold for each pin, by kind."""
     from databom.tasks.attached import load_proofs
     from databom.tasks.believing import load_trust
+    from databom.tasks.paid import has_evidence
 
-    names = [name for name in place.lock.pins if place.evidence_dir(name).is_dir()]
+    names = [name for name in place.lock.pins if has_evidence(place, name)]
     if not names:
         return {}
     found: dict[str, dict[str, list[str]]] = {}

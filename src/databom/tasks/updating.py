@@ -10,7 +10,7 @@ from databom.model import times
 from databom.model.finding import Finding, Report, Severity, Subject, findings_of
 from databom.model.manifest import read_manifest
 from databom.model.text import printable
-from databom.tasks.adding import pin_release
+from databom.tasks.adding import pin_release, refresh_stage
 from databom.tasks.believing import load_trust
 from databom.tasks.judging import judge_pin
 from databom.tasks.noting import noting
@@ -45,7 +45,7 @@ def update(
 
     Returns:
         A report; `storage.*` findings where the manifest could not be had. The release that is pinned already is
-        judged again, and nothing is written.
+        judged again, and nothing is written but a stage that is not up to date.
 
     Raises:
         ConfigError: no project, or no such pin.
@@ -66,6 +66,8 @@ def update(
             pass  # said better by the judgement
         else:
             if read.digest == pin.manifest:
+                if dvc:
+                    refresh_stage(place, name)
                 return judge_pin(place, name, load_trust(place), now=now).report(name)
             if read.dataset_id != pin.dataset_id:
                 other = Finding(
