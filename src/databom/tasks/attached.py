@@ -31,6 +31,7 @@ from databom.model.text import printable
 from databom.storage import files
 from databom.storage.location import Location, parse_location
 from databom.tasks.believing import Believed
+from databom.tasks.inside import leads_out
 from databom.tasks.project import Project
 from databom.trust.dsse import MAX_ENVELOPE_BYTES
 from databom.trust.proof import Stated, open_proof, read_proof
@@ -55,6 +56,9 @@ def load_proofs(place: Project, name: str, manifest: str, believed: Believed, no
     if len(every) > MAX_PROOFS:
         findings.append(_too_many(name, len(every)))
     for path in every[:MAX_PROOFS]:
+        if leads_out(place.root, path) is not None:
+            findings.append(_elsewhere(path))
+            continue
         try:
             if path.name.endswith(UNSIGNED_SUFFIX):
                 raw = read_evidence(path)
@@ -74,6 +78,7 @@ def evidence_files(place: Project, name: str) -> list[Path]:
     """The files of a pin's evidence that may be proofs, by name; whoever reads them reads `MAX_PROOFS`.
 
     Raises:
+        ConfigError: a link leads out of the project.
         StorageError: the folder is there and cannot be listed.
     """
     folder = place.evidence_dir(name)
@@ -81,6 +86,18 @@ def evidence_files(place: Project, name: str) -> list[Path]:
         names = sorted(entry.name for entry in folder.iterdir()) if files.has_folder(folder) else []
     known = [one for one in names if one.endswith((SUFFIX, JWS_SUFFIX, UNSIGNED_SUFFIX))]
     return [folder / one for one in known]
+
+
+def _elsewhere(path: Path) -> Finding:
+    return Finding(
+        "evidence.invalid",
+        Severity.BLOCK,
+        printable(path.name),
+        "this is a link that leads out of the project, and is not followed",
+        expected="a file",
+        found="a symbolic link",
+        do="put the file itself there: what lies elsewhere changes without any commit",
+    )
 
 
 def _too_many(name: str, count: int) -> Finding:

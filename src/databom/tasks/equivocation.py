@@ -16,6 +16,7 @@ from databom.model.lock import pin_name
 from databom.model.manifest import Manifest
 from databom.model.strictjson import MAX_DOCUMENT_BYTES
 from databom.storage import files
+from databom.tasks.inside import require_inside
 from databom.tasks.project import MAX_TRUST_BYTES, Project, read_optional
 from databom.tasks.receiving import ENVELOPE_SUFFIX, TIMESTAMPS_SUFFIX, Received, kept
 
@@ -41,7 +42,7 @@ def keep_both(project: Project, name: str | None, received: Received, manifest: 
     """
     pins = [one for one, pin in sorted(project.lock.pins.items()) if pin.release == manifest.release]
     name = name or (pins[0] if pins else pin_name(manifest.dataset_id))
-    folder = project.root / "provenance" / "evidence" / name / "equivocation"
+    folder = require_inside(project.root, project.evidence_dir(name) / "equivocation")
     seen = project.lock.seen.get(manifest.dataset_id)
     first = seen.releases.get(manifest.version) if seen else None
     found = [*(kept(project, pin) for pin in pins), earlier(project, first.manifest) if first else None]

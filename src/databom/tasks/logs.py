@@ -16,6 +16,7 @@ from databom.log.note import MAX_NOTE_BYTES
 from databom.model.finding import Finding, Severity
 from databom.storage.location import Location, parse_location
 from databom.tasks.believing import load_trust
+from databom.tasks.inside import require_inside
 from databom.tasks.project import Project, read_optional
 
 if TYPE_CHECKING:
@@ -57,13 +58,14 @@ class ProjectLog:
 
     @property
     def anchor(self) -> Path:
-        """The file that holds the newest checkpoint, in git."""
-        return self.place.root / ANCHOR
+        """The file that holds the newest checkpoint, in git; a ConfigError where a link leads out of the project."""
+        return require_inside(self.place.root, self.place.root / ANCHOR)
 
     def kept(self) -> dict[str, bytes]:
         """The checkpoints that were kept, by where.
 
         Raises:
+            ConfigError: a link leads out of the project.
             StorageError: one is there and cannot be read.
         """
         found = {}

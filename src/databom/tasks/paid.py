@@ -18,7 +18,7 @@ def has_evidence(place: Project, name: str) -> bool:
     """Whether anything was attached to the pin; False where nobody may look."""
     try:
         return any(entry.name != EVIDENCE_ABOUT for entry in place.evidence_dir(name).iterdir())
-    except (OSError, ValueError):
+    except (ConfigError, OSError, ValueError):
         return False
 
 

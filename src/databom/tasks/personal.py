@@ -26,6 +26,7 @@ from databom.model.proofs import Proofs
 from databom.scanners.registry import VARIABLE, named
 from databom.storage import files
 from databom.storage.tree import LocalTree
+from databom.tasks.inside import require_inside
 from databom.tasks.progress import Progress
 from databom.tasks.project import Project
 from databom.tasks.user_config import user_config
@@ -65,7 +66,7 @@ def scanned(
         return report
     tree = LocalTree(place.data_path(place.pin(name)), cache_root=dvc_state.cache_root(place.root))
     try:
-        documents = _documents(place.evidence_dir(name) / DOCUMENTS)
+        documents = _documents(require_inside(place.root, place.evidence_dir(name) / DOCUMENTS))
         seen = look(manifest, tree, chosen(), progress, name)
     except StorageError as error:
         return report.plus(findings_of(error))

@@ -15,6 +15,7 @@ from databom.model.lock import MAX_LOCK_BYTES, Lock, Pin, format_lock, parse_loc
 from databom.model.text import printable
 from databom.storage import files
 from databom.storage.location import Location, parse_location
+from databom.tasks.inside import require_inside
 
 LOCK_FILE = "databom.lock"
 EVIDENCE_ABOUT = "README.md"
@@ -91,6 +92,10 @@ class Project:
 
     # --- where things are ---------------------------------------------------------------------
 
+    def _own(self, *parts: str) -> Path:
+        """A folder below `provenance/`; a ConfigError where a link leads out of the project."""
+        return require_inside(self.root, self.root.joinpath("provenance", *parts))
+
     @property
     def lock_path(self) -> Path:
         """`databom.lock`."""
@@ -118,27 +123,27 @@ class Project:
 
     def manifest_path(self, name: str) -> Path:
         """The manifest as received."""
-        return self.root / "provenance" / "manifests" / f"{name}.json"
+        return self._own("manifests") / f"{name}.json"
 
     def envelope_path(self, name: str) -> Path:
         """The detached signature as received."""
-        return self.root / "provenance" / "manifests" / f"{name}.json.dsse"
+        return self._own("manifests") / f"{name}.json.dsse"
 
     def timestamps_path(self, name: str) -> Path:
         """The time stamps over the detached signature as received."""
-        return self.root / "provenance" / "manifests" / f"{name}.json.dsse.tsr"
+        return self._own("manifests") / f"{name}.json.dsse.tsr"
 
     def evidence_dir(self, name: str) -> Path:
         """Signed statements about the pin's manifests: receipts, consents, redaction records, approvals."""
-        return self.root / "provenance" / "evidence" / name
+        return self._own("evidence", name)
 
     def index_path(self, name: str) -> Path:
         """The folder of the shards that list a large release's assets, as received."""
-        return self.root / "provenance" / "manifests" / f"{name}.index"
+        return self._own("manifests", f"{name}.index")
 
     def report_path(self, name: str) -> Path:
         """The stage's report; exists only after a pass."""
-        return self.root / "provenance" / "reports" / f"{name}.json"
+        return self._own("reports") / f"{name}.json"
 
     def data_path(self, pin: Pin) -> Path:
         """Where a pin's assets live locally."""
@@ -204,6 +209,11 @@ class Project:
 
 
 def _read_lock(path: Path) -> Lock:
+    if path.is_symlink():  # nor is it written through
+        raise ConfigError(
+            f"{path} is a symbolic link and is not followed",
+            hint="put the file itself there: what lies elsewhere changes without any commit",
+        )
     try:
         raw = files.read_bounded(path, MAX_LOCK_BYTES)
     except MissingError:

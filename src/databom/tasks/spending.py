@@ -28,6 +28,7 @@ from databom.tasks.attached import (
     is_kept_for,
     read_evidence,
 )
+from databom.tasks.inside import leads_out
 from databom.tasks.project import Project
 from databom.trust.encoding import decode64url
 from databom.trust.proof import read_proof
@@ -111,6 +112,8 @@ def _of_pin(pin: Pin) -> Iterator[_Claim]:
 
 def _of_folder(place: Project, name: str, pin: Pin) -> Iterator[_Claim]:
     for path in evidence_files(place, name)[:MAX_PROOFS]:
+        if leads_out(place.root, path) is not None:
+            continue
         try:
             status = path.stat()
         except OSError:  # gone meanwhile
