@@ -96,7 +96,7 @@ def test_a_used_pin_is_credited_in_the_run_and_on_the_page(inside: Path) -> None
         assert one in text
         assert one in said
     assert said.count(BEGIN) == said.count(END) == 1
-    assert codes(gate_model("models:/cats/1")) == {}
+    assert codes(gate_model("models:/cats/1")) == {"receipt.development": "warn"}
 
 
 def test_a_pin_that_was_only_present_is_not_credited(inside: Path) -> None:
@@ -331,3 +331,22 @@ def test_what_could_not_be_delivered_is_delivered_later(
 
     assert spool.drain(str(inside), Tracking(registry), parcel["tracking"], go_on=lambda: True) == 1
     assert CREDIT[0] in page("dogs")
+
+
+def test_a_server_that_never_answers_is_no_answer(
+    inside: Path, house: House, board: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    from databom.hosts import tracking
+
+    monkeypatch.setattr(tracking, "READ_SECONDS", 0.5)
+    for name in tracking._BRIEF:  # what a command sets for its own process, and for no other test
+        monkeypatch.setenv(name, "1")
+    mlflow.set_tracking_uri(board.url)
+    board.mode = "hang"
+    for command in ("gate", "explain"):
+        for uri in ("models:/cats/1", "models:/cats@best"):
+            answer = house.cli(command, uri)
+            assert answer.code == 3
+            assert "did not answer" in answer.err or "cannot be read" in answer.err

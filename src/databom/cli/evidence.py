@@ -61,10 +61,13 @@ def gate(options: Common, model_uri: str) -> None:
     """Ask whether a registered model may be used: its data's license and payment, its run's verdict, its page.
 
     MODEL_URI is models:/NAME/VERSION, models:/NAME@ALIAS, models:/m-ID or runs:/RUN_ID. The tracking server says only
-    which data the model names; what is judged is what this project keeps. Reads only.
+    which run the model names; which data that used, its signed receipt says, and what is judged is what this project
+    keeps. Reads only.
     """
+    from databom.hosts.tracking import be_brief
     from databom.tasks.gating_models import gate_model
 
+    be_brief()
     options.answer(gate_model(model_uri, project=options.project))
 
 

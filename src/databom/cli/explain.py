@@ -34,8 +34,10 @@ def explain(options: Common, target: str, html: Path | None) -> None:
       declared    somebody says so: the evidence names who
       missing     nothing here shows it
     """  # noqa: D301  # \b is click's mark for a verbatim paragraph
+    from databom.hosts.tracking import be_brief
     from databom.tasks.explaining import explain as task
 
+    be_brief()
     explanation = task(target, project=options.project)
     if html is not None:
         from databom.bom.explanation import to_html

@@ -36,6 +36,11 @@ MAX_INPUT_TAG_CHARS = 500
 GONE = "RESOURCE_DOES_NOT_EXIST"
 READ_SECONDS = 60.0
 """What a server has to answer what is asked of it, in all."""
+_BRIEF = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
 _VARIABLES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "DATABRICKS_RUNTIME_VERSION")
 _LOGGED_URI = re.compile(r"models:/m-[0-9a-f]{32}")
 _MODEL_URI = re.compile(r"models:/([^/@]+)(?:/([0-9]+)|@([^/@]+))")
@@ -173,6 +178,15 @@ def default_client() -> Any:
     from mlflow.tracking.client import MlflowClient
 
     return MlflowClient()
+
+
+def be_brief() -> None:
+    """Have MLflow give up soon and draw no bars, in a process of our own; what the user has set stays.
+
+    Else the interpreter waits at its end for transfers that nobody waits for any more.
+    """
+    for name, value in _BRIEF.items():
+        os.environ.setdefault(name, value)
 
 
 def run_tags(run_id: str) -> dict[str, str]:

@@ -17,7 +17,8 @@ from databom.model.lock import PIN_NAME
 from databom.model.strictjson import MAX_DOCUMENT_BYTES
 from databom.model.text import printable
 from databom.tasks import equivocation
-from databom.tasks.explaining import Case, digest_of, notes_of
+from databom.tasks.explaining import Case, digest_of
+from databom.tasks.finding_receipts import notes_of
 from databom.tasks.gatekeeping import Gatekeeper
 from databom.tasks.judging import Judged, judge, judge_pin
 from databom.tasks.passed import MAX_REPORT_BYTES

@@ -12,7 +12,8 @@ from databom.model.explanation import DECLARED, MISSING, RERUN, VERIFIED, Line, 
 from databom.model.text import printable
 from databom.model.trainings import ENVIRONMENT_FILE
 from databom.tasks import recorded
-from databom.tasks.explaining import Case, digest_of, notes_of
+from databom.tasks.explaining import Case, digest_of
+from databom.tasks.finding_receipts import notes_of
 from databom.tasks.surroundings import freeze
 
 if TYPE_CHECKING:

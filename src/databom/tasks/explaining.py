@@ -22,8 +22,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from databom.errors import ConfigError, MissingError, StorageError
 from databom.hosts.tracking import model_page
 from databom.model import times
@@ -33,7 +31,7 @@ from databom.model.text import printable
 from databom.model.trainings import DEPENDENCIES_FILE, SUBJECTS_FILE
 from databom.storage.redact import redact
 from databom.tasks.believing import Believed, load_trust
-from databom.tasks.finding_receipts import Found, Search, from_server
+from databom.tasks.finding_receipts import Found, Search, elsewhere, notes_of, whole
 from databom.tasks.project import Project
 
 _RUN = re.compile(r"(?:(mlflow|databom):)?([A-Za-z0-9_-]{1,64})\Z")
@@ -123,8 +121,8 @@ def explain(target: str, *, project: Path | str | None = None, now: datetime | N
         now,
         found,
         search,
-        _whole(statement["subject"], SUBJECTS_FILE, found),
-        _whole(statement["predicate"]["buildDefinition"]["resolvedDependencies"], DEPENDENCIES_FILE, found),
+        whole(statement["subject"], SUBJECTS_FILE, found),
+        whole(statement["predicate"]["buildDefinition"]["resolvedDependencies"], DEPENDENCIES_FILE, found),
     )
     return Explanation(
         run=found.run,
@@ -166,48 +164,13 @@ def _elsewhere(search: Search, runs: tuple[str, ...]) -> Found:
     Raises:
         StorageError: there is none.
     """
-    from databom.errors import PluginError
-
-    why = ""
-    for run in runs:
-        scheme, _, ident = run.partition(":")
-        if scheme == "mlflow":
-            try:
-                documents = from_server(ident)
-            except PluginError as error:
-                why = f"; {error}"
-                continue
-            if (found := search.hinted("the artifact of the MLflow run", run, documents)) is not None:
-                return found
-    refused = f"; not believed: {'; '.join(search.refused[:5])}" if search.refused else ""
-    where = search.log.location.shown
-    log = f"the log at {where} has none" if search.reader is not None else f"there is no log at {where}"
+    found, why = elsewhere(search, runs)
+    if found is not None:
+        return found
     raise StorageError(
-        f"no receipt of {printable(runs[0].partition(':')[2])} was found: {log}{refused}{why}",
+        f"no receipt of {printable(runs[0].partition(':')[2])} was found: {why}",
         hint="`databom log flush` signs and logs what waits; in another clone, share one log",
     )
-
-
-def _whole(items: list[Any], name: str, found: Found) -> tuple[Mapping[str, Any], ...]:
-    """A list of the receipt, with what was moved out of it where that was kept; its check has compared the digest."""
-    whole: list[Mapping[str, Any]] = []
-    for one in items:
-        raw = found.beside.get(name) if one.get("name") == name and "moved" in notes_of(one) else None
-        listed = None
-        if raw is not None:
-            try:
-                listed = msgspec.json.decode(raw)
-            except msgspec.DecodeError:
-                listed = None
-        good = isinstance(listed, list) and all(isinstance(each, dict) for each in listed)
-        whole += listed if good and isinstance(listed, list) else [one]
-    return tuple(whole)
-
-
-def notes_of(one: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A descriptor's annotations."""
-    found = one.get("annotations")
-    return found if isinstance(found, dict) else {}
 
 
 def digest_of(one: Mapping[str, Any], name: str) -> str | None:

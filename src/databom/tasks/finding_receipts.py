@@ -11,9 +11,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
+
+import msgspec
 
 from databom.checks.receipt import Receipt, check_receipt, moved_lists
-from databom.errors import InputError, MissingError, StorageError
+from databom.errors import InputError, MissingError, PluginError, StorageError
 from databom.log.checkpoint import open_checkpoint
 from databom.log.events import Entry, read_entry
 from databom.log.reading import LogReader
@@ -248,6 +251,47 @@ def _is_by(time: str | None, ended: datetime) -> bool:
         return time is not None and times.parse(time) <= ended
     except ValueError:
         return False
+
+
+def elsewhere(search: Search, runs: Iterable[str]) -> tuple[Found | None, str]:
+    """The receipt that the tracking server hands out, where it holds; else why no receipt was found anywhere."""
+    why = ""
+    for run in runs:
+        scheme, _, ident = run.partition(":")
+        if scheme == "mlflow":
+            try:
+                documents = from_server(ident)
+            except PluginError as error:
+                why = f"; {error}"
+                continue
+            if (found := search.hinted("the artifact of the MLflow run", run, documents)) is not None:
+                return found, ""
+    refused = f"; not believed: {'; '.join(search.refused[:5])}" if search.refused else ""
+    where = search.log.location.shown
+    log = f"the log at {where} has none" if search.reader is not None else f"there is no log at {where}"
+    return None, f"{log}{refused}{why}"
+
+
+def whole(items: Iterable[Mapping[str, Any]], name: str, found: Found) -> tuple[Mapping[str, Any], ...]:
+    """A list of the receipt, with what was moved out of it where that was kept; its check has compared the digest."""
+    every: list[Mapping[str, Any]] = []
+    for one in items:
+        raw = found.beside.get(name) if one.get("name") == name and "moved" in notes_of(one) else None
+        listed = None
+        if raw is not None:
+            try:
+                listed = msgspec.json.decode(raw)
+            except msgspec.DecodeError:
+                listed = None
+        good = isinstance(listed, list) and all(isinstance(each, dict) for each in listed)
+        every += listed if good and isinstance(listed, list) else [one]
+    return tuple(every)
+
+
+def notes_of(one: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A descriptor's annotations."""
+    found = one.get("annotations")
+    return found if isinstance(found, dict) else {}
 
 
 def from_server(run_id: str) -> dict[str, bytes]:

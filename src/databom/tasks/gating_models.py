@@ -1,16 +1,17 @@
-"""`databom gate`: may this model be used? Asked of what the project keeps; the tracking server only says which data.
+"""`databom gate`: may this model be used? Asked of what the project keeps; the tracking server only says which run.
 
-Tags, artifacts and pages in MLflow can be edited by whoever may write to it. So they say what to look at, and what
-they say of themselves (no run, no verdict, a failed one) is believed only where it speaks against the model. That the
-data may be used is judged anew: the manifests are read from the project, opened, and held against the policy now, with
-the proofs that are kept.
+Tags, artifacts and pages in MLflow can be edited by whoever may write to it. So which data the run used, how, and with
+which verdict, its signed receipt says (`databom.tasks.gated_run`); without one there is no pass. What the server says
+is believed only where it speaks against the model. That the data may be used is judged anew: the manifests are read
+from the project, opened, and held against the policy now, with the proofs that are kept.
 
 Each question is a function in `_QUESTIONS`: it is given what is asked about and yields findings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,13 +21,15 @@ from databom.errors import ConfigError
 from databom.hosts.tracking import ModelPage, model_page, run_tags
 from databom.model import times
 from databom.model.finding import Finding, Report, Severity, Subject
-from databom.model.lock import PIN_NAME
 from databom.model.text import printable
 from databom.tasks import equivocation
 from databom.tasks.believing import Believed, load_trust
+from databom.tasks.gated_run import PRESENT, Said, is_answerable
 from databom.tasks.gatekeeping import Gatekeeper
 from databom.tasks.judging import Judged, judge, judge_pin
 from databom.tasks.project import Project
+
+_RUN = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +40,8 @@ class Asked:
     believed: Believed
     now: datetime
     page: ModelPage
-    tags: Mapping[str, str]
-    """Those of its run; none where it names no run."""
-
-    def pins(self) -> list[str]:
-        """The pins that the run names, sorted."""
-        return sorted({name for name in self.tags.get("databom.pins", "").split(",") if name})
-
-    def used(self) -> list[str]:
-        """Those of them that the run is known to have used."""
-        return [name for name in self.pins() if PIN_NAME.match(name) and self._use(name) != "present"]
-
-    def _use(self, name: str) -> str:
-        return self.tags.get(f"databom.{name}.use", "present")
+    said: Said | None
+    """What its run says; None where it names no run."""
 
 
 def gate_model(model_uri: str, *, project: Path | str | None = None, now: datetime | None = None) -> Report:
@@ -61,8 +53,9 @@ def gate_model(model_uri: str, *, project: Path | str | None = None, now: dateti
         now: the time to judge by.
 
     Raises:
-        ConfigError: no project, no pins, no trust root, another form of URI.
-        PluginError: MLflow is not installed, or the model or its run cannot be had.
+        ConfigError: no project, no pins, no trust root, the log has no name, another form of URI.
+        PluginError: MLflow is not installed, or the model or its run cannot be had, in the time that there is.
+        StorageError: the log is there, and cannot be read or believed.
     """
     place = Project.load(project)
     if not place.lock.pins:
@@ -70,25 +63,29 @@ def gate_model(model_uri: str, *, project: Path | str | None = None, now: dateti
             f"{place.root} has no pins", hint="run this in the project that the model was trained in"
         )
     believed = load_trust(place)
+    if believed.root is None:
+        return _report(place, believed, believed.findings, None)
     page = model_page(model_uri)
-    tags = run_tags(page.run_id) if page.run_id else {}
-    asked = Asked(place, believed, times.or_now(now), page, tags)
+    now = times.or_now(now)
+    said = None
+    if page.run_id and _RUN.match(page.run_id):
+        said = Said.of(place, believed.root, page.run_id, run_tags(page.run_id), page.shown, now)
+    asked = Asked(place, believed, now, page, said)
     findings = [*believed.findings]
     for question in _QUESTIONS:
         findings += question(asked)
-    return Report(
-        Subject(),
-        tuple(dict.fromkeys(findings)),
-        trust=believed.digest,
-        policy=place.config.policy_digest,
-        about=page.shown,
-    )
+    return _report(place, believed, tuple(dict.fromkeys(findings)), page.shown)
+
+
+def _report(place: Project, believed: Believed, findings: tuple[Finding, ...], about: str | None) -> Report:
+    policy = place.config.policy_digest
+    return Report(Subject(), findings, trust=believed.digest, policy=policy, about=about)
 
 
 def _is_recorded(asked: Asked) -> Iterator[Finding]:
-    """`capture.off`, `.verdict` (block), `.unanswered`, `.present` (warn): what its run says of itself."""
-    shown, tags = asked.page.shown, asked.tags
-    if "databom.pins" not in tags:
+    """`receipt.*`, `capture.off`, `.verdict`, `.differs`, `.unanswered`, `.present`: what its run says of itself."""
+    shown, said = asked.page.shown, asked.said
+    if said is None or (said.found is None and "databom.pins" not in said.tags):
         yield Finding(
             "capture.off",
             Severity.BLOCK,
@@ -99,45 +96,49 @@ def _is_recorded(asked: Asked) -> Iterator[Finding]:
             do="train it where databom is installed beside MLflow, in the project",
         )
         return
-    verdict = tags.get("databom.verdict", "none")
-    if verdict != "pass":
+    yield from said.findings()
+    if said.verdict != "pass":
         yield Finding(
             "capture.verdict",
             Severity.BLOCK,
             shown,
             "the data of its run was not known to be what was verified",
-            expected="databom.verdict pass",
-            found=printable(verdict),
+            expected="verdict pass",
+            found=printable(said.verdict),
             do="the run's artifact databom/report.json says why; train again on verified data",
         )
-    if not all(PIN_NAME.match(name) and f"databom.{name}.manifest" in tags for name in asked.pins()):
+    releases = said.releases()
+    if not all(is_answerable(one) for one in releases):
         yield Finding(
             "capture.unanswered",
             Severity.BLOCK,
             shown,
-            "the run's tags do not say which releases it used: above 90 pins they have no room",
+            "neither the run's receipt nor its tags say which releases it used",
             do="its artifact databom/bom.cdx.json says it",
         )
-    elif not asked.used():
+    elif all(one.use == PRESENT for one in releases):
         yield Finding(
             "capture.present",
             Severity.WARN,
             shown,
             "its run is not known to have used any pin: the pins were present, and no more",
             expected="a pin that was read, declared, logged as an input, or a stage's dependency",
-            found=printable(", ".join(asked.pins()), 400),
+            found=printable(", ".join(one.name for one in releases), 400),
             do='say what a training uses: databom.use("NAME"), databom.open(), or deps of its DVC stage',
         )
 
 
 def _may_be_used(asked: Asked) -> Iterator[Finding]:
     """Everything the gate says of the releases, now; `attribution.missing` where the page lacks a credit."""
-    for name in asked.used():
-        wanted = asked.tags.get(f"databom.{name}.manifest")
-        judged = None if wanted is None else _judged(asked, name, wanted)
+    releases = asked.said.releases() if asked.said is not None else []
+    for one in releases:
+        if one.use == PRESENT or not is_answerable(one):
+            continue
+        assert one.manifest is not None
+        name = one.name
+        judged = _judged(asked, name, one.manifest)
         if judged is None:
-            if wanted is not None:
-                yield _not_kept(name, wanted)
+            yield _not_kept(name, one.manifest)
             continue
         keeper = Gatekeeper.of(asked.place, name, judged, asked.believed, asked.now)
         judged = keeper.documents(judged)
