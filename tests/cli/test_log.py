@@ -171,6 +171,35 @@ def test_a_log_that_is_gone(house: House, place: Project) -> None:
         remember(place, PINNED)
 
 
+def test_two_clones_that_each_keep_a_directory(
+    house: House, place: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have the key. Once git knows a checkpoint the second begins no log; where both began, it is a fork."""
+    monkeypatch.setenv("DATABOM_LOG_KEY", str(house.project / ".databom/keys/log.pem"))
+    other = house.base / "clone"
+    shutil.copytree(house.project, other, ignore=shutil.ignore_patterns(".databom"))
+    answer = house.cli("sync", cwd=other)
+    assert answer.code == 2  # no pins; what follows asks the log alone
+    clone = Project.load(other)
+    with pytest.raises(ConfigError, match="git knows a log") as caught:
+        remember(clone, PINNED)
+    assert "share one log" in (caught.value.hint or "")
+    assert not (other / ".databom/log").exists()
+
+    anchor = other / "provenance/checkpoint"
+    theirs = anchor.read_bytes()
+    anchor.unlink()
+    for _ in range(5):
+        remember(clone, PINNED)
+    anchor.write_bytes(theirs)  # git merged, and this side was kept
+    answer = house.json("log", "verify", cwd=other)
+    assert (answer.code, answer.blocking) == (1, {"log.forked"})
+    [told] = [one for one in answer.findings if one["code"] == "log.forked"]
+    assert "two clones" in told["do"]
+    with pytest.raises(InputError, match=r"log\.forked"):
+        remember(clone, PINNED)
+
+
 def test_before_the_first_event_there_is_nothing_to_say(house: House) -> None:
     house.ok("init")
     for command in (("verify",), ("show",), ("proof", "0")):

@@ -94,9 +94,8 @@ def test_our_envelope_is_believed_by_securesystemslib(key: PrivateKey) -> None:
     assert Envelope.from_dict(json.loads(envelope or b"")).verify([public], 1)
 
 
-@pytest.mark.filterwarnings("ignore:EdDSA is deprecated")
 @pytest.mark.parametrize(
-    ("key", "alg", "kind"), [(A, "EdDSA", OKPKey), (C, "ES256", ECKey)], ids=["EdDSA", "ES256"]
+    ("key", "alg", "kind"), [(A, "Ed25519", OKPKey), (C, "ES256", ECKey)], ids=["Ed25519", "ES256"]
 )
 def test_a_manifest_signed_by_joserfc_is_believed(key: PrivateKey, alg: str, kind: Any) -> None:
     value = full()

@@ -370,7 +370,10 @@ def _contradicted(code: str, older: Checkpoint, opened: Opened | None) -> InputE
             else "the log is another history than the one it was: it was rewritten, or it has two writers' copies",
             expected=f"a continuation of {older}",
             found=str(opened.checkpoint) if opened else "no checkpoint",
-            do="keep both as evidence; restore the log from a copy that covers the older checkpoint",
+            do="keep both as evidence; restore the log from a copy that covers the older checkpoint"
+            if shorter
+            else "keep both as evidence; if two clones have kept a log each under this one origin, let one of the logs "
+            "go on, set the other one aside, and share it ([log] location s3:// or r2://)",
         )
     )
 

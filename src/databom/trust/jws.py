@@ -2,6 +2,7 @@
 
     signature = b64url(header) + ".." + b64url(sig)            RFC 7515 appendix F
     header    = {"alg":"EdDSA"|"ES256","kid":"<keyid>"}        `typ` may be present, nothing else
+                EdDSA may be called Ed25519, as RFC 9864 does
     signed    = b64url(header) + "." + b64url(JCS(manifest without "signature"))
 
 Any JOSE library makes or checks it: put the payload back between the dots. The header chooses nothing. `alg`
@@ -30,7 +31,19 @@ SUBJECT = "/signature"
 
 ALGORITHMS: dict[KeyType, str] = {"ed25519": "EdDSA", "ecdsa-p256": "ES256"}
 """JOSE's word for how a key of each type signs."""
+_NAMES = {"ed25519": ("EdDSA", "Ed25519"), "ecdsa-p256": ("ES256",)}
+ACCEPTED = "EdDSA (Ed25519) or ES256"
 _MEMBERS = frozenset({"alg", "kid", "typ"})
+
+
+def is_known(alg: str) -> bool:
+    """Whether signatures of this algorithm are looked at. RFC 9864 calls Ed25519 what was EdDSA."""
+    return any(alg in names for names in _NAMES.values())
+
+
+def is_of(alg: str, key: PublicKey) -> bool:
+    """Whether an algorithm is the one that a key signs by."""
+    return alg in _NAMES[key.keytype]
 
 
 def signed_content(manifest: Mapping[str, Any]) -> bytes:
@@ -87,12 +100,11 @@ def check_embedded(
                 do="if you know this key: databom trust add FILE.pub --marketplace ID --datasets GLOB",
             )
         )
-    algorithm = ALGORITHMS[key.keytype]
-    if header["alg"] != algorithm:
+    if not is_of(header["alg"], key):
         refuse(
             SUBJECT,
             f"the signature's algorithm is not that of the key it names ({key.keytype}, by the trust root)",
-            expected=algorithm,
+            expected=ALGORITHMS[key.keytype],
             found=printable(header["alg"]),
         )
     pieces = (payload,) if isinstance(payload, bytes) else payload
@@ -140,11 +152,11 @@ def _parse(signature: str) -> tuple[str, dict[str, str], bytes]:
     for name in ("alg", "kid"):
         if name not in header:
             refuse(SUBJECT, f"the signature's header has no `{name}`")
-    if header["alg"] not in ALGORITHMS.values():
+    if not is_known(header["alg"]):
         refuse(
             SUBJECT,
             "the signature's algorithm is not accepted",
-            expected="EdDSA or ES256",
+            expected=ACCEPTED,
             found=printable(header["alg"], 40),
         )
     return protected, header, decode64url(tail, SUBJECT)

@@ -21,7 +21,7 @@ from databom.errors import InputError, Problem
 from databom.model import strictjson
 from databom.model.text import printable
 from databom.trust.encoding import decode64url
-from databom.trust.jws import ALGORITHMS
+from databom.trust.jws import ACCEPTED, is_known, is_of
 
 if TYPE_CHECKING:
     from databom.trust.keys import PublicKey
@@ -126,7 +126,7 @@ def open_receipt(raw: bytes, root: TrustRoot, *, file: str, now: datetime) -> tu
 
 
 def _has_signed(key: PublicKey, algorithm: str, signature: bytes, message: bytes) -> bool:
-    return ALGORITHMS[key.keytype] == algorithm and key.verify_raw(signature, message)
+    return is_of(algorithm, key) and key.verify_raw(signature, message)
 
 
 def _algorithm(header: dict[str, Any], file: str) -> str:
@@ -146,12 +146,12 @@ def _algorithm(header: dict[str, Any], file: str) -> str:
         _refuse(
             file,
             "ES256K is a blockchain's curve (secp256k1), which no trust root here holds a key of",
-            expected="EdDSA or ES256",
+            expected=ACCEPTED,
             found="ES256K",
             do="ask the seller to sign receipts with an Ed25519 or P-256 key",
         )
-    if algorithm not in ALGORITHMS.values():
-        _refuse(file, "the receipt's algorithm is not accepted", "EdDSA or ES256", algorithm)
+    if not is_known(algorithm):
+        _refuse(file, "the receipt's algorithm is not accepted", ACCEPTED, algorithm)
     return algorithm
 
 
