@@ -29,6 +29,11 @@ def kinds(text: str, hint: str = "") -> list[str]:
         ("4111 1111 1111 1111", ["card"]),
         ("card:4111-1111-1111-1111;", ["card"]),
         ("3782 822463 10005", ["card"]),
+        ("5018 0000 0009", ["card"]),  # Maestro: 12 to 19 digits
+        ("676168000000000005", ["card"]),
+        ("5893000000000000003", ["card"]),
+        ("手机13812345678", ["phone"]),
+        ("联系电话\uff1a138 1234 5678", ["phone"]),
         ("ssn 536-90-4399 and 4111 1111 1111 1111", ["us-ssn", "card"]),
         ("SSN: 536904399", ["us-ssn"]),
         ("DE89 3704 0044 0532 0130 00 is an account", ["iban"]),
@@ -62,10 +67,17 @@ def test_what_is_found(text: str, expected: list[str]) -> None:
         "https://example.org/415-555-2671 id=4155552671 #4155552671",
         "1992-1996 and 1,234,567,890",
         "12345678901",
+        "13812345678",  # a phone number in China, or any other number: nothing says which
+        "编号13812345678",
     ],
 )
 def test_what_is_not_found(text: str) -> None:
     assert kinds(text) == []
+
+
+@pytest.mark.parametrize("text", ["501800000008", "400000000002", "509900000007", "676168000000000006"])
+def test_twelve_digits_are_a_card_of_a_known_range_alone(text: str) -> None:
+    assert "card" not in kinds(text)
 
 
 def test_a_column_says_what_a_number_is() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 WORDS = re.compile(
     r"(?i)(?<![a-z])(?:tele?(?:phone|fon|fono|f)?|phones?|ph|fax|call|mobile|cell(?:ular)?|whatsapp|sms|dial|hotline|"
     r"handy|mobil|rufnummer|telefono|celular|tlf|msisdn|toll[- ]free)"
-    r"(?:[ _.-]?(?:no|nr|num|number|nummer|us|me|at))?(?![a-z])"
+    r"(?:[ _.-]?(?:no|nr|num|number|nummer|us|me|at))?(?![a-z])|手机|手機|电话|電話|携帯|휴대폰|전화"
 )
 REGIONS = ("US", "GB", "IE", "DE", "FR", "IN", "AU", "IT", "ES", "NL", "BR", "JP", "CH", "AT", "BE", "SE")
 """Where numbers without a country code are dialed, as far as we look."""
