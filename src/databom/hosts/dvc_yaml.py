@@ -53,6 +53,7 @@ __all__ = [
     "stage_dependencies",
     "stage_for",
     "stage_name",
+    "stage_steps",
     "upsert_stage",
 ]
 
@@ -208,13 +209,52 @@ def stage_dependencies(text: str, stage: str) -> list[str]:
     Raises:
         ConfigError: the file is broken, or has no such stage.
     """
+    return sorted(set(_paths(_stage(YamlText(text, file=FILE).section("stages"), stage), "deps")))
+
+
+def stage_steps(text: str, stage: str) -> list[tuple[str, tuple[str, ...]]]:
+    """What `dvc repro` of a stage runs: names and commands, upstream first, the stage itself last.
+
+    As far as this file says it in plain text: templates are shown as they are written, and upstream are the stages
+    one of whose outs is a dependency, or holds it, or lies in it.
+
+    Raises:
+        ConfigError: the file is broken, or has no such stage.
+    """
     stages = YamlText(text, file=FILE).section("stages")
-    body = stages.get(stage, stages.get(stage.partition("@")[0]))
+    bodies = {name: body for name in stages if (body := _body(stages, name)) is not None}
+    found: dict[str, tuple[str, ...]] = {}
+
+    def visit(name: str, body: dict[str, Any], path: tuple[str, ...]) -> None:
+        wanted = _paths(body, "deps")
+        for other, its in bodies.items():
+            made = [out for kind in ("outs", "metrics", "plots") for out in _paths(its, kind)]
+            if other not in (*path, *found) and any(_meet(one, out) for one in wanted for out in made):
+                visit(str(other), its, (*path, other))
+        commands = body.get("cmd")
+        found[name] = tuple(map(str, commands if isinstance(commands, list) else [commands]))
+
+    visit(stage, _stage(stages, stage), (stage, stage.partition("@")[0]))
+    return list(found.items())
+
+
+def _meet(one: str, other: str) -> bool:
+    return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
+
+
+def _stage(stages: dict[Any, Any], stage: str) -> dict[str, Any]:
+    body = _body(stages, stage if stage in stages else stage.partition("@")[0])
+    if body is None:
+        raise ConfigError(f"{FILE} has no stage {stage!r}")
+    return body
+
+
+def _body(stages: dict[Any, Any], name: str) -> dict[str, Any] | None:
+    """A stage as it is written; of a templated one, the template."""
+    body = stages.get(name)
     if isinstance(body, dict) and isinstance(body.get("do"), dict):
         body = body["do"]
-    if not isinstance(body, dict):
-        raise ConfigError(f"{FILE} has no stage {stage!r}")
-    return sorted(set(_paths(body, "deps")))
+    return body if isinstance(body, dict) else None
 
 
 def ignore_line(path: str) -> tuple[str, str]:

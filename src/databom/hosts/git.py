@@ -42,7 +42,9 @@ _PATIENCE = 300.0
 _REGULAR = ("100644", "100755")
 
 
-class _Answer(NamedTuple):
+class Answer(NamedTuple):
+    """What git answered."""
+
     code: int
     out: bytes
     err: str
@@ -78,9 +80,9 @@ class Commit:
         if name is None:
             return None
         shown = f"{printable(name)} at commit {self.id[:12]}"
-        listed = _run(self.top, "ls-tree", "-z", "--full-tree", self.id, "--", name)
+        listed = run(self.top, "ls-tree", "-z", "--full-tree", self.id, "--", name)
         if listed.code != 0:
-            raise _refused(f"{shown} cannot be looked up", listed)
+            raise refused(f"{shown} cannot be looked up", listed)
         entry, _, _ = listed.out.partition(b"\0")
         if not entry:
             return None
@@ -88,11 +90,11 @@ class Commit:
         if mode not in _REGULAR:
             what = "a link" if mode == "120000" else f"a {kind}"
             raise ConfigError(f"{shown} is {what}, not a file", hint="commit the file itself on that branch")
-        answer = _run(self.top, "cat-file", "blob", blob, limit=limit)
+        answer = run(self.top, "cat-file", "blob", blob, limit=limit)
         if len(answer.out) > limit:
             raise ConfigError(f"{shown} is larger than {limit:,} bytes")
         if answer.code != 0:
-            raise _refused(f"{shown} cannot be read", answer, hint=_DEEPEN)
+            raise refused(f"{shown} cannot be read", answer, hint=_DEEPEN)
         return answer.out
 
 
@@ -119,20 +121,20 @@ def merge_base(folder: Path, ref: str) -> Commit:
             f"{shown or 'an empty text'} names no commit",
             hint="name a branch, a tag or a commit id, such as origin/main",
         )
-    top = _top(folder)
+    top = top_of(folder)
     base = _commit(top, ref)
     head = _commit(top, "HEAD")
-    answer = _run(top, "merge-base", "--all", base, head)
+    answer = run(top, "merge-base", "--all", base, head)
     found = answer.out.decode("ascii", "replace").split()
     if answer.code == 1 or (answer.code == 0 and not found):
-        is_shallow = _run(top, "rev-parse", "--is-shallow-repository").out.strip() == b"true"
+        is_shallow = run(top, "rev-parse", "--is-shallow-repository").out.strip() == b"true"
         raise ConfigError(
             f"HEAD and {shown} have no commit in common"
             + (" in this shallow clone: its history is cut" if is_shallow else ""),
             hint=_DEEPEN if is_shallow else "name the branch that this one will be merged into",
         )
     if answer.code != 0 or not all(map(_COMMIT.match, found)):
-        raise _refused(f"where HEAD and {shown} parted cannot be told", answer, hint=_DEEPEN)
+        raise refused(f"where HEAD and {shown} parted cannot be told", answer, hint=_DEEPEN)
     if len(found) > 1:
         raise ConfigError(
             f"HEAD and {shown} parted at {len(found)} commits at once: there is no one state to compare with",
@@ -146,7 +148,7 @@ def commit_at(folder: Path, ident: str) -> Commit | None:
     if not _COMMIT.match(ident):
         return None
     try:
-        top = _top(folder)
+        top = top_of(folder)
         return Commit(top, ident) if _commit(top, ident) == ident else None
     except ConfigError:
         return None
@@ -158,7 +160,7 @@ def tracked(folder: Path) -> frozenset[str] | None:
     None where that cannot be told: no git program, no work tree, or more names than are worth reading.
     """
     try:
-        answer = _run(folder, "ls-files", "-z", "--cached", limit=_MAX_NAMES)
+        answer = run(folder, "ls-files", "-z", "--cached", limit=_MAX_NAMES)
     except ConfigError:
         return None
     if answer.code != 0 or len(answer.out) > _MAX_NAMES:
@@ -166,11 +168,16 @@ def tracked(folder: Path) -> frozenset[str] | None:
     return frozenset(os.fsdecode(name) for name in answer.out.split(b"\0") if name)
 
 
-def _top(folder: Path) -> Path:
-    answer = _run(folder, "rev-parse", "--show-toplevel")
+def top_of(folder: Path) -> Path:
+    """The top of the work tree around a folder, without symlinks.
+
+    Raises:
+        ConfigError: no git program, or no work tree that it can read.
+    """
+    answer = run(folder, "rev-parse", "--show-toplevel")
     text = os.fsdecode(answer.out).removesuffix("\n")
     if answer.code != 0 or not text:
-        raise _refused(
+        raise refused(
             f"{printable(os.fspath(folder))} is in no git work tree that can be read",
             answer,
             hint="run this in a clone; one that belongs to another user needs: "
@@ -182,7 +189,7 @@ def _top(folder: Path) -> Path:
 def _commit(top: Path, ref: str) -> str:
     shown = printable(ref)
     # Not --quiet: it would also keep back the warning that two refs have this name.
-    answer = _run(top, "rev-parse", "--verify", f"{ref}^{{commit}}")
+    answer = run(top, "rev-parse", "--verify", f"{ref}^{{commit}}")
     if "is ambiguous" in answer.err:
         # A tag called origin/main goes before the branch, and whoever may push a tag would choose the base.
         raise ConfigError(
@@ -192,8 +199,8 @@ def _commit(top: Path, ref: str) -> str:
     commit = answer.out.decode("ascii", "replace").strip()
     if answer.code != 0 or not _COMMIT.match(commit):
         if ref == "HEAD":
-            raise _refused("this repository has no commit yet", answer, hint="commit first")
-        raise _refused(
+            raise refused("this repository has no commit yet", answer, hint="commit first")
+        raise refused(
             f"{shown} is no commit in this clone",
             answer,
             hint="fetch it first: git fetch origin; in CI, fetch the whole history (fetch-depth: 0)",
@@ -201,13 +208,18 @@ def _commit(top: Path, ref: str) -> str:
     return commit
 
 
-def _refused(what: str, answer: _Answer, *, hint: str | None = None) -> ConfigError:
+def refused(what: str, answer: Answer, *, hint: str | None = None) -> ConfigError:
+    """The error for an answer that is none, in our words and the first line of git's."""
     said = printable(answer.err.strip().partition("\n")[0])
     return ConfigError(f"{what} ({said})" if said else what, hint=hint)
 
 
-def _run(folder: Path, *arguments: str, limit: int = _MAX_ANSWER) -> _Answer:
-    """What `git ARGUMENTS` answers; stdout is cut after `limit` + 1 bytes."""
+def run(folder: Path, *arguments: str, limit: int = _MAX_ANSWER, patience: float = _PATIENCE) -> Answer:
+    """What `git ARGUMENTS` answers; stdout is cut after `limit` + 1 bytes, a git that hangs ended after `patience`.
+
+    Raises:
+        ConfigError: no git program, or it cannot be run.
+    """
     program = shutil.which("git")
     if program is None:
         raise ConfigError("comparing with another branch needs the git program", hint="install git")
@@ -224,7 +236,7 @@ def _run(folder: Path, *arguments: str, limit: int = _MAX_ANSWER) -> _Answer:
         except (OSError, ValueError) as error:
             raise ConfigError(f"git cannot be run: {error}") from error
         assert process.stdout is not None
-        watch = threading.Timer(_PATIENCE, process.kill)
+        watch = threading.Timer(patience, process.kill)
         watch.start()
         try:
             with process.stdout:
@@ -235,7 +247,7 @@ def _run(folder: Path, *arguments: str, limit: int = _MAX_ANSWER) -> _Answer:
             code = process.wait()
             watch.cancel()
         errors.seek(0)
-        return _Answer(code, out, errors.read(_MAX_ANSWER).decode("utf-8", "replace"))
+        return Answer(code, out, errors.read(_MAX_ANSWER).decode("utf-8", "replace"))
 
 
 # --- what the code was ------------------------------------------------------------------------------------
@@ -263,14 +275,14 @@ def work_tree(folder: Path) -> WorkTree:
     Raises:
         ConfigError: no git program, or no work tree that it can read.
     """
-    top = _top(folder)
-    status = _run(
+    top = top_of(folder)
+    status = run(
         top,
         *("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=all", "--no-renames"),
         limit=_MAX_CHANGES,
     )
     if status.code != 0 and len(status.out) <= _MAX_CHANGES:
-        raise _refused("the state of the work tree cannot be told", status)
+        raise refused("the state of the work tree cannot be told", status)
     commit, changed = None, set()
     for line in status.out.split(b"\0"):
         if line.startswith(b"# branch.oid "):
@@ -286,7 +298,7 @@ def work_tree(folder: Path) -> WorkTree:
 
 def _remote(top: Path) -> str | None:
     """The URL of `origin`, else of the remote whose name comes first."""
-    answer = _run(top, "config", "--null", "--get-regexp", r"^remote\..*\.url$")
+    answer = run(top, "config", "--null", "--get-regexp", r"^remote\..*\.url$")
     found: dict[str, str] = {}
     for entry in answer.out.split(b"\0"):
         if match := _REMOTE.match(entry.replace(b"\n", b" ", 1)):
@@ -312,7 +324,7 @@ def shown_remote(url: str) -> str | None:
 def tracks(path: Path) -> bool:
     """Whether git has this file in a commit or about to be; False also where there is no git to ask."""
     try:
-        answer = _run(path.parent, "ls-files", "--error-unmatch", "--", path.name)
+        answer = run(path.parent, "ls-files", "--error-unmatch", "--", path.name)
     except ConfigError:
         return False
     return answer.code == 0

@@ -57,11 +57,7 @@ class Used:
 
 def data_lines(case: Case) -> Generator[Line, None, list[Used]]:
     """The lines of each pin; answers what is kept of them."""
-    commit = None
-    if (code := case.dependency("code")) is not None:
-        commit = commit_at(case.place.root, digest_of(code, "gitCommit") or "")
-    pins = [one for one in case.dependencies if str(one.get("uri")).startswith("dataset:")]
-    used = [_used(case, one, commit) for one in pins]
+    used = used_by(case)
     pairs = [(one.name, one.manifest) for one in used if one.manifest is not None]
     events = case.search.events(case.found, pairs)
     if not used and not case.has_moved:
@@ -70,6 +66,15 @@ def data_lines(case: Case) -> Generator[Line, None, list[Used]]:
         for about, answer, strength, evidence in _answers(case, one, events):
             yield Line(DATA, about, answer, strength, evidence, one.name)
     return used
+
+
+def used_by(case: Case) -> list[Used]:
+    """The releases that the receipt names, each with what is kept of it."""
+    commit = None
+    if (code := case.dependency("code")) is not None:
+        commit = commit_at(case.place.root, digest_of(code, "gitCommit") or "")
+    pins = [one for one in case.dependencies if str(one.get("uri")).startswith("dataset:")]
+    return [_used(case, one, commit) for one in pins]
 
 
 def _used(case: Case, one: Mapping[str, Any], commit: Commit | None) -> Used:

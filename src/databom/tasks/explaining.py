@@ -16,7 +16,7 @@ explained.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -33,6 +33,7 @@ from databom.storage.redact import redact
 from databom.tasks.believing import Believed, load_trust
 from databom.tasks.finding_receipts import Found, Search, elsewhere, notes_of, whole
 from databom.tasks.project import Project
+from databom.trust.root import TrustRoot
 
 _RUN = re.compile(r"(?:(mlflow|databom):)?([A-Za-z0-9_-]{1,64})\Z")
 MAX_MODELS = 100
@@ -106,32 +107,62 @@ def explain(target: str, *, project: Path | str | None = None, now: datetime | N
     """
     place = Project.load(project)
     now = times.or_now(now)
-    believed = load_trust(place)
-    refused = next((one for one in believed.findings if one.severity is Severity.BLOCK), None)
-    if believed.root is None or refused is not None:
-        what, do = (refused.what, refused.do) if refused is not None else ("it is no root", None)
-        raise ConfigError(f"the trust root is not believed: {what}", hint=do)
+    believed, root = trusted(place)
     runs, asked = _runs(target)
-    search = Search(place, believed.root, runs, now)
-    found = search.here() or _elsewhere(search, runs)
-    statement = found.receipt.statement
-    case = Case(
-        place,
-        believed,
-        now,
-        found,
-        search,
-        whole(statement["subject"], SUBJECTS_FILE, found),
-        whole(statement["predicate"]["buildDefinition"]["resolvedDependencies"], DEPENDENCIES_FILE, found),
-    )
+    case = case_of(place, believed, Search(place, root, runs, now), now)
+    found = case.found
     return Explanation(
         run=found.run,
         asked=asked or found.run,
         receipt=found.receipt.digest,
         index=found.index,
-        trust=believed.root.digest,
+        trust=root.digest,
         lines=tuple(_lines(case, asked)),
     )
+
+
+def trusted(place: Project) -> tuple[Believed, TrustRoot]:
+    """Who is believed.
+
+    Raises:
+        ConfigError: nobody: there is no trust root, or it is not to be believed itself.
+    """
+    believed = load_trust(place)
+    refused = next((one for one in believed.findings if one.severity is Severity.BLOCK), None)
+    if believed.root is None or refused is not None:
+        what, do = (refused.what, refused.do) if refused is not None else ("it is no root", None)
+        raise ConfigError(f"the trust root is not believed: {what}", hint=do)
+    return believed, believed.root
+
+
+def case_of(
+    place: Project, believed: Believed, search: Search, now: datetime, found: Found | None = None
+) -> Case:
+    """A run's receipt and all that stands beside it: the one that was `found`, else the one that a search finds.
+
+    Raises:
+        StorageError: no receipt that is believed was found, or the log cannot be read or believed.
+    """
+    found = found or search.here() or _elsewhere(search, search.runs)
+    definition = found.receipt.statement["predicate"]["buildDefinition"]
+    return Case(
+        place,
+        believed,
+        now,
+        found,
+        search,
+        whole(found.receipt.statement["subject"], SUBJECTS_FILE, found.beside),
+        whole(definition["resolvedDependencies"], DEPENDENCIES_FILE, found.beside),
+    )
+
+
+def runs_called(ident: str) -> tuple[str, ...] | None:
+    """What a run may be called in a receipt that somebody names by its id; None where it is no id."""
+    match = _RUN.match(ident)
+    if match is None:
+        return None
+    schemes = (match[1],) if match[1] else ("mlflow", "databom")
+    return tuple(f"{scheme}:{match[2]}" for scheme in schemes)
 
 
 def _runs(target: str) -> tuple[tuple[str, ...], str | None]:
@@ -148,17 +179,16 @@ def _runs(target: str) -> tuple[tuple[str, ...], str | None]:
                 hint="ask by the run's id; databom log show lists the receipts",
             )
         return (f"mlflow:{page.run_id}",), page.shown
-    match = _RUN.match(target)
-    if match is None:
+    runs = runs_called(target)
+    if runs is None:
         raise ConfigError(
             f"{printable(redact(target)) or 'an empty text'} is no run's id and no model",
             hint="use RUN_ID, models:/NAME/VERSION, models:/NAME@ALIAS, models:/m-ID or runs:/RUN_ID",
         )
-    schemes = (match[1],) if match[1] else ("mlflow", "databom")
-    return tuple(f"{scheme}:{match[2]}" for scheme in schemes), None
+    return runs, None
 
 
-def _elsewhere(search: Search, runs: tuple[str, ...]) -> Found:
+def _elsewhere(search: Search, runs: Sequence[str]) -> Found:
     """The receipt that the tracking server hands out, where it holds.
 
     Raises:

@@ -72,7 +72,8 @@ class Search:
     """
 
     def __init__(self, place: Project, root: TrustRoot, runs: Collection[str], now: datetime) -> None:
-        self._place, self._root, self._runs, self._now = place, root, runs, now
+        self._place, self._root, self._now = place, root, now
+        self.runs = tuple(runs)
         self.log = ProjectLog.of(place)
         self.refused: list[str] = []
         try:
@@ -114,10 +115,10 @@ class Search:
             run = document["predicate"]["runDetails"]["metadata"]["invocationId"]
         except (KeyError, TypeError, IndexError):
             return None
-        return run if isinstance(run, str) and run in self._runs else None
+        return run if isinstance(run, str) and run in self.runs else None
 
     def _kept(self) -> Found | None:
-        for run in self._runs:
+        for run in self.runs:
             for path in reversed(receipts.kept(self._place.root, run)):
                 where = path.relative_to(self._place.root).as_posix()
                 beside = receipts.documents_beside(path)
@@ -272,11 +273,13 @@ def elsewhere(search: Search, runs: Iterable[str]) -> tuple[Found | None, str]:
     return None, f"{log}{refused}{why}"
 
 
-def whole(items: Iterable[Mapping[str, Any]], name: str, found: Found) -> tuple[Mapping[str, Any], ...]:
+def whole(
+    items: Iterable[Mapping[str, Any]], name: str, beside: Mapping[str, bytes]
+) -> tuple[Mapping[str, Any], ...]:
     """A list of the receipt, with what was moved out of it where that was kept; its check has compared the digest."""
     every: list[Mapping[str, Any]] = []
     for one in items:
-        raw = found.beside.get(name) if one.get("name") == name and "moved" in notes_of(one) else None
+        raw = beside.get(name) if one.get("name") == name and "moved" in notes_of(one) else None
         listed = None
         if raw is not None:
             try:

@@ -169,7 +169,7 @@ class Said:
 
     def _dependencies(self) -> tuple[Mapping[str, Any], ...]:
         assert self.found is not None
-        return whole(self._definition["resolvedDependencies"], DEPENDENCIES_FILE, self.found)
+        return whole(self._definition["resolvedDependencies"], DEPENDENCIES_FILE, self.found.beside)
 
     def _differing(self) -> Iterator[str]:
         """The tags that say something else than the receipt."""

@@ -47,6 +47,8 @@ MLFLOW_STORES = ("mlruns/", "mlartifacts/", "mlflow.db")
 """What MLflow puts into the working directory by default: no code, and never twice the same."""
 CHECKPOINT = "provenance/checkpoint"
 """Changes with every receipt, and says nothing about the code."""
+DVC_LOCK = "dvc.lock"
+"""What `dvc repro` notes of the stages it has run, before it runs the next one."""
 MAX_CHANGED_FILES = 1_000
 MAX_CHANGED_BYTES = 256 * 1024 * 1024
 FRESH_SECONDS = 10.0
@@ -241,7 +243,8 @@ def _is_code(place: Project, tree: git.WorkTree, path: str) -> bool:
     except ValueError:
         return True
     data = [f"{pin.path.rstrip('/')}/" for pin in place.lock.pins.values()]
-    return not below.startswith((".databom/", CHECKPOINT, *MLFLOW_STORES, *data))
+    made = [*(f"provenance/reports/{name}.json" for name in place.lock.pins), DVC_LOCK]
+    return below not in made and not below.startswith((".databom/", CHECKPOINT, *MLFLOW_STORES, *data))
 
 
 def _difference(top: Path, changed: Sequence[str] | None) -> str | None:
@@ -312,23 +315,29 @@ def _trust(place: Project) -> Iterator[Descriptor]:
 def started_by(root: Path, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """The DVC stage and the command that this process runs, for whoever wants to run it again.
 
-    A command is told where it is a script of the project or a module; `complete` is false where an argument was left
-    out, because it looks like a secret or names a place outside of the project.
+    A command is told where it is a script of the project or a module. The script is named below the project; places in
+    the arguments are named from `folder`, where the command was given (the project's own folder if it is not told).
+    `complete` is false where an argument is not told as it was, because it looks like a secret, names a place outside
+    of the project, or cannot be shown.
     """
+    from databom.tasks.use import stage_file
+
     found: dict[str, Any] = {}
     if stage := environ.get("DVC_STAGE"):
         found["stage"] = printable(stage, 500)
-    command = _command(root, list(getattr(sys, "orig_argv", [])))
+        file = stage_file(root, environ)
+        found["stageFile"] = printable(below, 1_000) if file and (below := _below(root, file)) else None
+    here = _below(root, os.getcwd()) or "."  # noqa: PTH109
+    command = _command(root, here, list(getattr(sys, "orig_argv", [])))
     if command is not None:
         arguments, complete = command
         found["command"] = arguments
         found["complete"] = complete
-        here = _below(root, os.getcwd())  # noqa: PTH109
-        found["folder"] = here if here not in (None, ".") else None
+        found["folder"] = here if here != "." else None
     return found
 
 
-def _command(root: Path, argv: list[str]) -> tuple[list[str], bool] | None:
+def _command(root: Path, here: str, argv: list[str]) -> tuple[list[str], bool] | None:
     if len(argv) < 2 or len(argv) > MAX_ARGUMENTS:
         return None
     place = next(
@@ -348,28 +357,30 @@ def _command(root: Path, argv: list[str]) -> tuple[list[str], bool] | None:
         program, rest = [script], argv[place + 1 :]
     shown, complete = [], True
     for number, one in enumerate(rest):
-        text = _argument(root, one, rest[number - 1] if number else "")
-        complete = complete and text == _relative(root, one)
+        text = _argument(root, here, one, rest[number - 1] if number else "")
+        complete = complete and text == _relative(root, here, one)
         shown.append(text)
-    return [printable(one, 1_000) for one in ("python", *head, *program, *shown)], complete
+    told = ("python", *head, *program, *shown)
+    said = [printable(one, 1_000) for one in told]
+    return said, complete and said == list(told)
 
 
-def _argument(root: Path, text: str, before: str) -> str:
+def _argument(root: Path, here: str, text: str, before: str) -> str:
     """An argument for others to see."""
     name, equals, _ = text.partition("=")
     if equals and name.startswith("-") and _SECRET.search(name):
         return f"{name}={HIDDEN}"
     if before.startswith("-") and "=" not in before and _SECRET.search(before):
         return HIDDEN
-    shown = redact(_relative(root, text))
+    shown = redact(_relative(root, here, text))
     return HIDDEN if _names_a_place(shown) else shown
 
 
-def _relative(root: Path, text: str) -> str:
-    """The argument with a path of the project written below it."""
+def _relative(root: Path, here: str, text: str) -> str:
+    """The argument with an absolute path of the project written from the folder `here` of it."""
     name, equals, value = text.rpartition("=")
     if Path(value).is_absolute() and (below := _below(root, value)) is not None:
-        return f"{name}{equals}{below}"
+        return f"{name}{equals}{os.path.relpath(below, here)}"
     return text
 
 
@@ -378,7 +389,7 @@ def _names_a_place(text: str) -> bool:
     return value.startswith(("/", "~", "file:/"))
 
 
-def _below(root: Path, path: str) -> str | None:
+def _below(root: Path, path: str | Path) -> str | None:
     """A path below the project, None for one elsewhere."""
     real, top = os.path.realpath(path), os.path.realpath(root)
     if real == top:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -120,24 +120,33 @@ def stage_pins(project: Project, environ: Mapping[str, str] = os.environ) -> fro
 
     Empty outside a stage, and where the stage cannot be found: then nothing is claimed.
     """
+    for file, dependencies in _running_stage(project.root, environ):
+        paths = [os.path.join(file.parent, path) for path in dependencies]  # noqa: PTH118  # absolute ones stay
+        return frozenset(_beneath(project, paths, or_above=True))
+    return frozenset()
+
+
+def stage_file(root: Path, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The `dvc.yaml` that has the running DVC stage; None outside a stage, and where it cannot be found."""
+    return next((file for file, _ in _running_stage(root, environ)), None)
+
+
+def _running_stage(root: Path, environ: Mapping[str, str]) -> Iterator[tuple[Path, list[str]]]:
+    """Files that have the running stage, with what it depends on there; the nearest first."""
     address = environ.get("DVC_STAGE", "")
     if not address:
-        return frozenset()
+        return
     from databom.errors import DatabomError
     from databom.hosts.dvc_yaml import stage_dependencies
     from databom.storage.files import read_bounded
 
     # DVC says `name`, or `dir/dvc.yaml:name` relative to wherever `dvc` was started.
     where, _, name = address.rpartition(":")
-    for file in _stage_files(project.root, where, environ):
+    for file in _stage_files(root, where, environ):
         try:
-            text = read_bounded(file, MAX_STAGE_FILE_BYTES).decode()
-            dependencies = stage_dependencies(text, name)
+            yield file, stage_dependencies(read_bounded(file, MAX_STAGE_FILE_BYTES).decode(), name)
         except (DatabomError, UnicodeDecodeError):
             continue
-        paths = [os.path.join(file.parent, path) for path in dependencies]  # noqa: PTH118  # absolute ones stay
-        return frozenset(_beneath(project, paths, or_above=True))
-    return frozenset()
 
 
 def _stage_files(root: Path, where: str, environ: Mapping[str, str]) -> list[Path]:
