@@ -56,6 +56,7 @@ __getattr__, __dir__, _names = lazy_exports(
         "publish": "databom.tasks",
         "read_manifest": "databom.model.manifest",
         "redact": "databom.tasks",
+        "reproduce": "databom.tasks",
         "sync": "databom.tasks",
         "training": "databom.tasks",
         "update": "databom.tasks",

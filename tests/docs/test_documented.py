@@ -114,6 +114,7 @@ ROOMS = (
     ),
     "mirror",
     "evidence",
+    "rerun",
 )
 CODE = re.compile(rf"(?:{'|'.join(ROOMS)})\.[a-z]+(?:-[a-z]+)*")
 FILES = {"receipt.tlog-proof", "log.pem", "manifest.json", "receipt.pem", "storage.py", "trust.json"}

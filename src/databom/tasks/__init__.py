@@ -50,6 +50,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "open_asset": "databom.tasks.opening",
         "publish": "databom.tasks.publishing",
         "redact": "databom.tasks.redacting",
+        "reproduce": "databom.tasks.reproducing",
         "sign": "databom.tasks.signing",
         "sync": "databom.tasks.syncing",
         "training": "databom.tasks.training",

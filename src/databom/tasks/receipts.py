@@ -328,6 +328,11 @@ def kept(root: Path, run: str) -> tuple[Path, ...]:
     return tuple(path for name in names if (path := place / name / RECEIPT_FILE).is_file())
 
 
+def waiting(root: Path) -> list[tuple[dict[str, Any], dict[str, bytes]]]:
+    """The statements of what was closed and is not signed, with what belongs to them, in the order of closing."""
+    return [(value["statement"], _files(value)) for _, value in _pending(root, None)]
+
+
 def documents_beside(receipt: Path) -> dict[str, bytes]:
     """What is kept with a receipt, itself too, by name. Never raises; nobody vouches for what it gives."""
     found: dict[str, bytes] = {}

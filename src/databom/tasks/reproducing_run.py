@@ -1,0 +1,153 @@
+"""Running it again: a commit of its own, its releases fetched and verified, its command, and what that made.
+
+The program runs with the user's rights, as it did the first time; what is kept from it is what would make it speak for
+the team. It gets no key that signs receipts or the log, so that nothing of the second run enters either, and a local
+MLflow store unless another one is named. It is given its arguments as they are, without a shell; DVC runs what the
+commit's `dvc.yaml` says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+
+from databom.errors import StorageError
+from databom.hosts import dvc_state
+from databom.model.reproduction import Plan
+from databom.storage import files
+from databom.tasks.project import Project
+from databom.tasks.reproducing_plan import OPTION
+from databom.tasks.rootfile import read_root, root_in_force
+
+KEPT_BACK = (
+    *("DATABOM_RECEIPT_KEY", "DATABOM_RECEIPT_KEY_PEM", "DATABOM_LOG_KEY"),
+    *("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_REGISTRY_URI"),
+    *("DVC_STAGE", "DVC_ROOT", "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"),
+)
+"""Variables that would sign, resume the first run, or lead back to the user's own work tree."""
+_CACHE = "databom-first-cache"
+GRACE_SECONDS = 10.0
+"""How long a program may take to end when it is asked to."""
+
+
+def environment(
+    project: Path, tracking_uri: str | None, environ: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """What the second run finds in its environment."""
+    kept = {name: value for name, value in environ.items() if name not in KEPT_BACK}
+    programs = os.fspath(Path(sys.executable).parent)
+    return {
+        **kept,
+        "PATH": f"{programs}{os.pathsep}{kept.get('PATH', os.defpath)}",
+        "PWD": os.fspath(project),
+        "DATABOM_PROJECT": os.fspath(project),
+        "MLFLOW_TRACKING_URI": tracking_uri or f"sqlite:///{project}/mlflow.db",
+    }
+
+
+def believe_as_today(place: Project, project: Path) -> None:
+    """Give the work tree the trust root that is in force: that of the commit may be over, or believe too much.
+
+    Raises:
+        ConfigError: there is none, or the work tree is no project.
+        StorageError: it cannot be written.
+    """
+    raw = read_root(root_in_force(place, environ={}).path)
+    path = Project.load(project).trust_path
+    if not path.is_file() or path.read_bytes() != raw:
+        files.write_atomic(path, raw)
+
+
+def command_of(plan: Plan, project: Path) -> list[str]:
+    """The arguments of the new process."""
+    argv = list(plan.argv)
+    if plan.stage is None:
+        at = next(number for number, one in enumerate(argv) if OPTION.match(one) is None)
+        if argv[at] != "-m":
+            argv[at] = os.fspath(project / argv[at])
+    return [sys.executable, *argv]
+
+
+def fill_dvc(place: Project, project: Path, env: Mapping[str, str], output: IO[bytes] | int) -> None:
+    """Bring what `dvc add` has put under DVC: out of the cache of the user's clone, else its remote.
+
+    What it does not get, DVC will say itself.
+
+    Caches and settings of the user's clone are read and never written: the work tree has a cache of its own.
+    """
+    root, new = dvc_state.dvc_root(place.root), dvc_state.dvc_root(project)
+    if root is None or new is None:
+        return
+    local = root / ".dvc" / "config.local"
+    if local.is_file():
+        shutil.copyfile(local, new / ".dvc" / "config.local")
+        (new / ".dvc" / "config.local").chmod(0o600)
+    cache = dvc_state.cache_root(place.root)
+    dvc = (sys.executable, "-m", "dvc")
+    sources = sorted(
+        os.fspath(path.relative_to(new))
+        for path in new.rglob("*.dvc")
+        if path.is_file() and not path.relative_to(new).parts[0].startswith(".")
+    )
+    if not sources:
+        return
+    attempts: list[tuple[str, ...]] = [("pull", "-q", "--", *sources)]
+    if cache is not None and cache.is_dir():
+        name = ("remote", "add", "--local", "-q", "-f", _CACHE, os.fspath(cache))
+        attempts = [name, ("pull", "-q", "-r", _CACHE, "--", *sources), *attempts]
+    for attempt in attempts:
+        done = run((*dvc, *attempt), new, env, None, output)
+        if done == 0 and attempt[0] == "pull":
+            return
+
+
+def run(
+    argv: tuple[str, ...] | list[str],
+    folder: Path,
+    env: Mapping[str, str],
+    seconds: float | None,
+    output: IO[bytes] | int,
+) -> int | None:
+    """The exit code of a program, which is the first of a session of its own; None where its time was over.
+
+    However this is left, the program and whatever it started in its session have ended.
+
+    Raises:
+        StorageError: it cannot be started.
+    """
+    try:
+        process = subprocess.Popen(  # noqa: S603  # no shell; what a believed receipt names
+            argv,
+            cwd=folder,
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise StorageError(f"the command cannot be started ({reason})") from error
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        if process.poll() is None:
+            _tell(process.pid, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(GRACE_SECONDS)
+        _tell(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _tell(group: int, what: signal.Signals) -> None:
+    with contextlib.suppress(OSError):
+        os.killpg(group, what)
