@@ -222,7 +222,12 @@ def test_arguments_are_arguments(house: House) -> None:
 def test_the_release_of_the_run_and_not_todays(house: House) -> None:
     project(house)
     run = train(house)
-    house.ok("update", "pets", house.release({"images/cat1.jpg": b"new"}, version="2", folder="v2"))
+    house.ok(
+        "update",
+        "pets",
+        house.release({"images/cat1.jpg": b"new"}, version="2", folder="v2"),
+        "--allow-rollback",
+    )
     house.ok("sync", "pets")
     commit(house)
     answer = house.json("reproduce", run, "--yes")
@@ -345,7 +350,12 @@ def test_with_strict_a_warning_is_in_the_way(house: House) -> None:
 
 def test_the_commit_pins_another_release(house: House) -> None:
     project(house)
-    house.ok("update", "pets", house.release({"images/cat1.jpg": b"new"}, version="2", folder="v2"))
+    house.ok(
+        "update",
+        "pets",
+        house.release({"images/cat1.jpg": b"new"}, version="2", folder="v2"),
+        "--allow-rollback",
+    )
     house.ok("sync", "pets")
     answer = refused(house, train(house))
     assert (answer.code, answer.blocking) == (1, {"release.mismatch"})
@@ -358,6 +368,7 @@ def test_other_bytes_behind_the_same_release(house: House, temporary: Path) -> N
     project(house)
     run = train(house)
     (house.market / "v1/images/cat1.jpg").write_bytes(b"b cat\n")
+    (house.data / "images/cat1.jpg").unlink()
     answer = refused(house, run)
     assert answer.code == 1
     assert "integrity.mismatch" in answer.blocking
@@ -365,13 +376,33 @@ def test_other_bytes_behind_the_same_release(house: House, temporary: Path) -> N
     assert list(temporary.iterdir()) == []
 
 
-def test_a_release_that_is_not_to_be_had(house: House) -> None:
+def test_a_release_that_is_gone(house: House) -> None:
     project(house)
     run = train(house)
     house.market.rename(house.base / "closed")
+    before = everything(house)
+    answer = house.json("reproduce", run, "--yes")
+    assert answer.code == 0, answer.out + "it is here, and every byte was verified"
+    assert everything(house) == before
+    (house.data / "images/cat1.jpg").write_bytes(b"b cat\n")
     answer = refused(house, run)
-    assert answer.code == 1 or answer.codes & {"storage.missing", "storage.unreachable"}
-    assert answer.report["ran"] is False
+    assert answer.code == 1
+    assert "integrity.missing" in answer.blocking
+    assert (house.data / "images/cat1.jpg").read_bytes() == b"b cat\n"
+    (house.base / "closed").rename(house.market)
+    answer = house.json("reproduce", run, "--yes")
+    assert answer.code == 0, answer.out + "bad bytes here are not brought: it is fetched"
+
+
+def test_links_and_pipes_are_not_brought(house: House) -> None:
+    project(house)
+    run = train(house)
+    for name in ("images/cat1.jpg", "images/dog1.jpg"):
+        (house.data / name).unlink()
+    (house.base / "elsewhere").write_bytes(b"a cat\n")
+    (house.data / "images/cat1.jpg").symlink_to(house.base / "elsewhere")
+    os.mkfifo(house.data / "images/dog1.jpg")
+    assert house.json("reproduce", run, "--yes").code == 0
 
 
 def test_a_release_that_is_refused_today(house: House) -> None:

@@ -42,9 +42,9 @@ def reproduce(
     """Run a training again as its receipt says, and say whether the same models come out.
 
     The receipt has to be signed by a key that the trust root lets sign receipts; nothing is run for any other. Its
-    commit is checked out beside yours, which is left alone; its releases are fetched and verified there; its DVC
-    stage or command is run with your rights. Then models are compared: by file, and by weights, which leaves out
-    ids and times of packing.
+    commit is checked out beside yours, which is left alone; its releases are copied or fetched, and verified there;
+    its DVC stage or command is run with your rights. Then models are compared: by file, and by weights, which
+    leaves out ids and times of packing.
 
     Exit 0: every model has the same weights. 1: one has not, or the receipt or a release is refused. 3: nothing
     was run, or it gave nothing to compare.

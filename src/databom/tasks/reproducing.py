@@ -221,8 +221,10 @@ class _Again:
                 self._compare(project)
 
     def _sync(self, plan: Plan, project: Path, progress: Progress | None) -> bool:
-        """Step 3: the releases, byte for byte those of the run."""
+        """Step 3: the releases, byte for byte those of the run: what is here is copied, what is not is fetched."""
         names = [name for name, _, _ in plan.pins]
+        for name in names:
+            reproducing_run.bring(self.case.place, project, name, self.planning.manifests[name].assets)
         answered = sync(*names, project=project, progress=progress, now=self.case.now)
         for report in answered.reports if isinstance(answered, Reports) else (answered,):
             self.planning.findings += [

@@ -26,6 +26,7 @@ from databom.model.config import MAX_CONFIG_BYTES
 from databom.model.digest import hex_of, sha256
 from databom.model.finding import Finding, Severity, findings_of
 from databom.model.lock import MAX_LOCK_BYTES, Lock, parse_lock
+from databom.model.manifest import Manifest
 from databom.model.reproduction import Plan
 from databom.model.strictjson import MAX_DOCUMENT_BYTES
 from databom.model.text import printable
@@ -52,6 +53,8 @@ class Planning:
         self._case = case
         self.findings: list[Finding] = list(case.found.receipt.findings)
         self.commit: Commit | None = None
+        self.manifests: dict[str, Manifest] = {}
+        """Of the pins."""
         self._folder = PurePosixPath()
 
     def plan(self) -> Plan | None:
@@ -134,6 +137,8 @@ class Planning:
                 continue
             if self._is_pinned(one, lock):
                 self._judge(one)
+                if one.judged is not None and one.judged.manifest is not None:
+                    self.manifests[one.name] = one.judged.manifest
             yield one.name, one.release, one.manifest
 
     def _is_pinned(self, one: Used, lock: Lock) -> bool:
@@ -148,6 +153,11 @@ class Planning:
                 f"{one.release}, {one.manifest}",
                 printable(found, 400),
                 "the lock was changed beside the commit: find the commit that has this pin",
+            )
+            return False
+        if not _is_below(pin.path):
+            self._stop(
+                one.name, "its data lies outside of the project, where a work tree has no place of its own"
             )
             return False
         path = f"provenance/manifests/{one.name}.json"

@@ -9,17 +9,20 @@ commit's `dvc.yaml` says.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO
 
 from databom.errors import StorageError
 from databom.hosts import dvc_state
+from databom.model.manifest import Asset
 from databom.model.reproduction import Plan
 from databom.storage import files
 from databom.tasks.project import Project
@@ -33,6 +36,7 @@ KEPT_BACK = (
 )
 """Variables that would sign, resume the first run, or lead back to the user's own work tree."""
 _CACHE = "databom-first-cache"
+_CHUNK = 1024 * 1024
 GRACE_SECONDS = 10.0
 """How long a program may take to end when it is asked to."""
 
@@ -63,6 +67,41 @@ def believe_as_today(place: Project, project: Path) -> None:
     path = Project.load(project).trust_path
     if not path.is_file() or path.read_bytes() != raw:
         files.write_atomic(path, raw)
+
+
+def bring(place: Project, project: Path, name: str, assets: Iterable[Asset]) -> None:
+    """Copy what the user's clone has of a release into the work tree, as far as it is what was signed.
+
+    Nothing is taken on trust: `sync` reads every byte again, and fetches what this does not bring.
+
+    Raises:
+        ConfigError: the work tree is no project, or has no such pin.
+        StorageError: it cannot be written.
+    """
+    path = Project.load(project).pin(name).path
+    here, there = place.root / path, project / path
+    for asset in assets:
+        with files.translated(there / asset.path, "write"):
+            _copy(here / asset.path, there / asset.path, asset)
+
+
+def _copy(source: Path, target: Path, asset: Asset) -> None:
+    try:
+        descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError:
+        return
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or asset.size not in (None, status.st_size):
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        state = hashlib.sha256()
+        with open(target, "xb") as copy:
+            while data := file.read(_CHUNK):
+                state.update(data)
+                copy.write(data)
+    if state.hexdigest() != asset.sha256:
+        target.unlink()
 
 
 def command_of(plan: Plan, project: Path) -> list[str]:
