@@ -262,6 +262,18 @@ def test_a_project_below_its_repository(house: House, monkeypatch: pytest.Monkey
     assert answer.report["outputs"][0]["same"] == {"file": True, "weights": True}
 
 
+def test_the_code_of_the_commit_and_not_todays(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    (house.project / "lib").mkdir()
+    module = house.project / "lib" / "ours.py"
+    module.write_text("VALUE = b'then'\n")
+    project(house, then="import ours; Path('b.bin').write_bytes(ours.VALUE); run.produced('b.bin')")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(module.parent), os.environ.get("PYTHONPATH", ""))))
+    run = train(house)
+    module.write_text("VALUE = b'now'\n")
+    answer = house.json("reproduce", run, "--yes")
+    assert answer.code == 0, answer.out + answer.err
+
+
 # --- it is not reproduced -------------------------------------------------------------------------------
 
 

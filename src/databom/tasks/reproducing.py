@@ -16,7 +16,6 @@ place for it was named.
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import IO
 
 from databom.checks.receipt import Receipt, check_receipt
-from databom.errors import ConfigError
+from databom.errors import ConfigError, StorageError
 from databom.hosts.git import Commit
 from databom.hosts.worktree import worktree
 from databom.model import times
@@ -126,7 +125,10 @@ class _File:
         if logged is not None and logged.receipt.digest == self.receipt.digest:
             return replace(logged, beside={**logged.beside, **self.documents})
         hinted = search.hinted(self.shown, run, self.documents)
-        assert hinted is not None, "it is believed, and of this run"
+        if hinted is None:
+            raise StorageError(
+                f"{self.shown} is no receipt that a log could have", hint="ask for the one in the log"
+            )
         return hinted
 
 
@@ -208,9 +210,9 @@ class _Again:
             reproducing_run.believe_as_today(self.case.place, project)
             if not self._sync(plan, project, progress):
                 return
-            env = reproducing_run.environment(project, tracking_uri)
+            env = reproducing_run.environment(commit.top, tree, project, tracking_uri)
             if plan.stage is not None:
-                reproducing_run.fill_dvc(self.case.place, project, env, subprocess.DEVNULL)
+                reproducing_run.fill_dvc(self.case.place, project, env, timeout)
             self.found = replace(self.found, ran=True)
             argv, cwd = reproducing_run.command_of(plan, project), project / plan.cwd
             code = reproducing_run.run(argv, cwd, env, timeout, output)

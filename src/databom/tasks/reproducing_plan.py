@@ -129,8 +129,10 @@ class Planning:
             self._stop("data", f"{LOCK_FILE} at the commit cannot be used: {error}")
             return
         used = used_by(self._case)
-        if not used:
-            self._stop("data", "the receipt names no release, or the list of them is not here")
+        if self._case.has_moved:
+            self._stop("data", "the list of releases was moved out of the receipt, and is not here")
+        elif not used:
+            self._stop("data", "the receipt names no release")
         for one in used:
             if one.manifest is None:
                 self._stop(one.name, "the receipt has no digest of this release")

@@ -42,18 +42,47 @@ GRACE_SECONDS = 10.0
 
 
 def environment(
-    project: Path, tracking_uri: str | None, environ: Mapping[str, str] = os.environ
+    top: Path, tree: Path, project: Path, tracking_uri: str | None, environ: Mapping[str, str] = os.environ
 ) -> dict[str, str]:
-    """What the second run finds in its environment."""
+    """What the second run finds in its environment.
+
+    Folders that modules are imported from, and that are the user's own code, become those of the work tree: else an
+    editable installation would run today's code for that of the commit.
+
+    Args:
+        top: the user's work tree.
+        tree: the one of the commit.
+        project: the project in it.
+        tracking_uri: where MLflow tracks to, by default a store in the work tree.
+        environ: what there is.
+    """
     kept = {name: value for name, value in environ.items() if name not in KEPT_BACK}
     programs = os.fspath(Path(sys.executable).parent)
-    return {
+    own = [new for one in sys.path[1:] if (new := _moved(one, top, tree)) is not None]
+    given = [_moved(one, top, tree) or one for one in kept.get("PYTHONPATH", "").split(os.pathsep) if one]
+    found = {
         **kept,
         "PATH": f"{programs}{os.pathsep}{kept.get('PATH', os.defpath)}",
         "PWD": os.fspath(project),
         "DATABOM_PROJECT": os.fspath(project),
         "MLFLOW_TRACKING_URI": tracking_uri or f"sqlite:///{project}/mlflow.db",
     }
+    if paths := list(dict.fromkeys((*own, *given))):
+        found["PYTHONPATH"] = os.pathsep.join(paths)
+    if trust := kept.get("DATABOM_TRUST"):
+        found["DATABOM_TRUST"] = os.fspath(Path(trust).absolute())
+    return found
+
+
+def _moved(folder: str, top: Path, tree: Path) -> str | None:
+    """A folder of the user's work tree as the commit has it; None for any other."""
+    if not os.path.isabs(folder):  # noqa: PTH117
+        return None
+    real = Path(os.path.realpath(folder))
+    if not real.is_relative_to(top):
+        return None
+    new = tree / real.relative_to(top)
+    return os.fspath(new) if new.is_dir() else None
 
 
 def believe_as_today(place: Project, project: Path) -> None:
@@ -114,7 +143,7 @@ def command_of(plan: Plan, project: Path) -> list[str]:
     return [sys.executable, *argv]
 
 
-def fill_dvc(place: Project, project: Path, env: Mapping[str, str], output: IO[bytes] | int) -> None:
+def fill_dvc(place: Project, project: Path, env: Mapping[str, str], seconds: float | None) -> None:
     """Bring what `dvc add` has put under DVC: out of the cache of the user's clone, else its remote.
 
     What it does not get, DVC will say itself.
@@ -142,7 +171,7 @@ def fill_dvc(place: Project, project: Path, env: Mapping[str, str], output: IO[b
         name = ("remote", "add", "--local", "-q", "-f", _CACHE, os.fspath(cache))
         attempts = [name, ("pull", "-q", "-r", _CACHE, "--", *sources), *attempts]
     for attempt in attempts:
-        done = run((*dvc, *attempt), new, env, None, output)
+        done = run((*dvc, *attempt), new, env, seconds, subprocess.DEVNULL)
         if done == 0 and attempt[0] == "pull":
             return
 
