@@ -33,8 +33,8 @@ from databom.model.text import printable
 from databom.model.trainings import DEPENDENCIES_FILE, RECEIPT_FILE, SUBJECTS_FILE
 from databom.storage import files
 from databom.tasks import receipts, reproducing_run
-from databom.tasks.explaining import Case, case_of, runs_called, trusted, whole
-from databom.tasks.finding_receipts import Found, Search
+from databom.tasks.explaining import Case, case_of, runs_called, trusted
+from databom.tasks.finding_receipts import Found, Search, whole
 from databom.tasks.progress import Progress
 from databom.tasks.project import Project
 from databom.tasks.reproducing_outputs import closest, doubts, made_by, params_of, run_of

@@ -18,7 +18,8 @@ from databom.bom.receipt import record_name
 from databom.model.finding import Finding, Severity
 from databom.model.reproduction import Compared, Made
 from databom.model.text import printable
-from databom.tasks.explaining import digest_of, notes_of
+from databom.tasks.explaining import digest_of
+from databom.tasks.finding_receipts import notes_of
 
 _BY_ID = re.compile(r"models/[^/]+\Z")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")

@@ -32,7 +32,8 @@ from databom.model.strictjson import MAX_DOCUMENT_BYTES
 from databom.model.text import printable
 from databom.model.trainings import COMPLETED
 from databom.tasks.explained_data import Used, used_by
-from databom.tasks.explaining import Case, digest_of, notes_of
+from databom.tasks.explaining import Case, digest_of
+from databom.tasks.finding_receipts import notes_of
 from databom.tasks.gatekeeping import Gatekeeper
 from databom.tasks.project import LOCK_FILE
 from databom.tasks.surroundings import freeze
