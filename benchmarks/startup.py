@@ -1,17 +1,14 @@
-"""What starting costs: an import, `--help`, a small verification, and the MLflow hook in a run."""
+"""What starting costs: an import, `--help`, a small verification."""
 
 from __future__ import annotations
 
 import shutil
-import statistics
-import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.loads import DATABOM, databom, sign
-from benchmarks.racing import Contestant, Run, environment, run
+from benchmarks.loads import DATABOM, sign
+from benchmarks.racing import Contestant, Run, run
 
-PROGRAM = Path(__file__).parent / "programs" / "mlflow_hook.py"
 TARGETS = {
     "python -c pass": None,
     "import databom": 0.15,
@@ -19,11 +16,6 @@ TARGETS = {
     "databom verify, two files": 0.5,
 }
 """What is started, and the seconds of wall it may take."""
-HOOKS = (
-    ("no project", None),
-    ('tags (`auto = "tags"`)', "tags"),
-    ('tags, artifacts, inputs (`auto = "full"`)', "full"),
-)
 
 
 def start_ups(work: Path, runs: int) -> list[dict[str, object]]:
@@ -52,44 +44,3 @@ def start_ups(work: Path, runs: int) -> list[dict[str, object]]:
         {"name": name, "target": TARGETS[name], "runs": [one._asdict() for one in found[name]]}
         for name in commands
     ]
-
-
-def hooks(work: Path, runs: int) -> list[dict[str, object]]:
-    """Milliseconds a run takes with MLflow on sqlite: without a project, with tags, with everything."""
-    rows: list[dict[str, object]] = []
-    for name, auto in HOOKS:
-        place = work / "mlflow" / (auto or "none")
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
-        if auto is not None:
-            _project(place, auto)
-        done = subprocess.run(
-            [sys.executable, PROGRAM, str(runs)],
-            cwd=place,
-            env=environment(),
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        whole, asking = map(float, done.stdout.split())
-        rows.append({"name": name, "run": whole, "asking": asking})
-    return rows
-
-
-def _project(place: Path, auto: str) -> None:
-    market = place.with_name(f"{place.name}-market")
-    shutil.rmtree(market, ignore_errors=True)
-    (market / "data").mkdir(parents=True)
-    (market / "data" / "cat.jpg").write_bytes(b"cat")
-    sign(market / "data", market / "data" / "manifest.json", market / "trust.json")
-    databom("init", cwd=place)
-    shutil.copy(market / "trust.json", place / "provenance" / "trust.json")
-    settings = place / "databom.toml"
-    settings.write_text(settings.read_text().replace('auto = "full"', f'auto = "{auto}"'))
-    databom("add", market / "data" / "manifest.json", "--name", "cats", "--no-dvc", cwd=place)
-    databom("sync", cwd=place)
-
-
-def median(rows: list[dict[str, float]], what: str) -> float:
-    """The median of one figure."""
-    return statistics.median(row[what] for row in rows)

@@ -123,10 +123,9 @@ def baseline(store: str, tmp_path: Path, door: Any, monkeypatch: pytest.MonkeyPa
 @pytest.fixture
 def short_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run whose delivery is broken waits for its whole budget; a hundred of them would take minutes."""
-    from databom.mlflow import record, runs
+    from databom.mlflow import budget
 
-    monkeypatch.setattr(record, "BUDGET_SECONDS", 0.2)
-    monkeypatch.setattr(runs, "BUDGET_SECONDS", 0.2)
+    monkeypatch.setattr(budget, "RUN_SECONDS", 0.2)
 
 
 def functions_of(module: ModuleType) -> Iterator[tuple[Any, str, Callable[..., Any]]]:

@@ -147,10 +147,9 @@ def test_a_server_that_answers_late_gets_everything_and_nobody_waits_twice(
     import mlflow
     from mlflow.tracking import MlflowClient
 
-    from databom.mlflow import record, runs
+    from databom.mlflow import budget
 
-    monkeypatch.setattr(record, "BUDGET_SECONDS", 0.3)
-    monkeypatch.setattr(runs, "BUDGET_SECONDS", 0.3)
+    monkeypatch.setattr(budget, "RUN_SECONDS", 0.3)
     monkeypatch.chdir(project)
     mlflow.set_tracking_uri(board.url)
     board.mode, board.chosen = "late", is_evidence

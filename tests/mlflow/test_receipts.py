@@ -441,7 +441,7 @@ def test_a_log_that_breaks_hurts_no_run(inside: Path, broken: str, monkeypatch: 
     import mlflow
     from mlflow.tracking import MlflowClient
 
-    from databom.mlflow import record, runs
+    from databom.mlflow import budget, runs
     from databom.tasks import ledger
 
     let_go = threading.Event()
@@ -451,8 +451,7 @@ def test_a_log_that_breaks_hurts_no_run(inside: Path, broken: str, monkeypatch: 
             let_go.wait(60)
         raise MemoryError
 
-    monkeypatch.setattr(record, "BUDGET_SECONDS", 1.0)
-    monkeypatch.setattr(runs, "BUDGET_SECONDS", 1.0)
+    monkeypatch.setattr(budget, "RUN_SECONDS", 1.0)
     real = ledger._add
     monkeypatch.setattr(ledger, "_add", add)
     began = time.monotonic()

@@ -1,10 +1,10 @@
 """MLflow's client: the few calls databom makes to a tracking server, in plain data.
 
 Which calls, and why these (facts-mlflow.md 3 and 5): one `log_inputs` for all datasets, one `log_batch` for all tags,
-one upload a file. Artifacts go straight to the repository that the run's `artifact_uri` names, which saves the look-up
-of the run that `log_artifact` would do first. Nothing in `Tracking` bounds time: MLflow retries for minutes by settings
-that belong to the whole process, so whoever calls it does it from a thread of its own. What only reads (`run_tags`,
-`run_artifacts`, `model_page`) gives up after a minute.
+one upload for all files, which most stores take one by one. Artifacts go straight to the repository that the run's
+`artifact_uri` names, which saves the look-up of the run that `log_artifact` would do first. Nothing in `Tracking`
+bounds time: MLflow retries for minutes by settings that belong to the whole process, so whoever calls it does it from a
+thread of its own. What only reads (`run_tags`, `run_artifacts`, `model_page`) gives up after a minute.
 
 MLflow's exceptions pass through unchanged; their texts may hold a password and must never be repeated.
 """
@@ -99,7 +99,7 @@ class Tracking:
             self._client.log_batch(run_id, tags=batch, synchronous=True)
 
     def put(self, run_id: str, artifact_uri: str | None, files: Mapping[str, bytes]) -> None:
-        """Write artifacts, replacing those of the same path. One call a file.
+        """Write artifacts, replacing those of the same path.
 
         Args:
             run_id: the run.
@@ -111,14 +111,15 @@ class Tracking:
         folder = tempfile.mkdtemp(prefix="databom-")
         try:
             for path, data in files.items():
-                parent, _, leaf = path.rpartition("/")
-                local = Path(folder, leaf)
+                local = Path(folder, path)
+                local.parent.mkdir(parents=True, exist_ok=True)
                 local.write_bytes(data)
-                if repository is None:
-                    self._client.log_artifact(run_id, str(local), parent or None)
-                else:
-                    repository.log_artifact(str(local), parent or None)
-                local.unlink()
+            to, upload = ((run_id,), self._client) if repository is None else ((), repository)
+            try:
+                upload.log_artifacts(*to, folder)
+            except RuntimeError:  # stores that upload with a pool cannot while the interpreter shuts down
+                for path in files:
+                    upload.log_artifact(*to, f"{folder}/{path}", path.rpartition("/")[0] or None)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -31,6 +31,8 @@ class Background:
         self._count = itertools.count()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._since: float | None = None
+        """When the job at work was begun."""
 
     def submit(self, job: Callable[[], None], *, due: float = 0.0) -> None:
         """Have `job` run at `due` (monotonic) or soon after, with the caller's context variables.
@@ -54,12 +56,18 @@ class Background:
         with self._changed:
             return bool(self._jobs) and self._jobs[0][0] <= time.monotonic()
 
+    def is_stuck(self, seconds: float) -> bool:
+        """Whether it is at one job for longer than `seconds`."""
+        since = self._since
+        return since is not None and time.monotonic() - since > seconds
+
     def _next(self) -> tuple[contextvars.Context, Callable[[], None]]:
         with self._changed:
             while True:
                 wait = self._jobs[0][0] - time.monotonic() if self._jobs else None
                 if wait is not None and wait <= 0:
                     _, _, context, job = heapq.heappop(self._jobs)
+                    self._since = time.monotonic()
                     return context, job
                 self._changed.wait(wait)
 
@@ -67,6 +75,8 @@ class Background:
         _here.ours = True
         while True:
             context, job = self._next()
-            with contextlib.suppress(Exception):  # jobs report for themselves; the thread must go on
+            # Jobs report for themselves; the thread must go on, also where a plugin of MLflow's says `sys.exit()`.
+            with contextlib.suppress(BaseException):
                 context.run(job)
+            self._since = None
             del context, job  # or the last job's run would live until the next one

@@ -2,7 +2,7 @@
 
     begin     the intent, durable before `start_run` returns
     close     all there is to say, durable; from here on it is the same, whoever goes on
-    settle    signature and log, in the background; the run's end waits for what is left of its two seconds
+    settle    signature and log, in the background; the run's end waits for what is left of its budget
 
 Whatever was not done in time is done later: by the next run, or by `databom log flush`.
 """
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from databom.mlflow import warn
 from databom.mlflow.background import Background
+from databom.mlflow.budget import Budget
 from databom.mlflow.place import Place
 from databom.mlflow.telling import Telling
 from databom.model.trainings import ABORTED, BOM_FILE, COMPLETED, FAILED
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 STATUSES = {"FINISHED": COMPLETED, "FAILED": FAILED, "KILLED": ABORTED}
 PATIENCE_SECONDS = 5.0
 """How long the thread waits for another process that signs and logs in this project."""
+STUCK_SECONDS = 1.0
+"""After how long a signature or an entry of the log is one that does not come."""
 AROUND_SECONDS = 1.0
 """How long a run's end waits for code and environment to be known, at most."""
 
@@ -38,8 +41,10 @@ AROUND_SECONDS = 1.0
 class Closing:
     """The receipt of one run, from its intent to its files."""
 
-    def __init__(self, here: Place, run_id: str, tracking: str, ledgers: Background) -> None:
-        self.telling = Telling()
+    def __init__(self, here: Place, run_id: str, tracking: str, ledgers: Background, budget: Budget) -> None:
+        self.telling = Telling(budget)
+        self.documents: Mapping[str, bytes] = {}
+        """What the receipt names by digest, once the run is closed."""
         self._here = here
         self._run = f"mlflow:{run_id}"
         self._tracking = tracking
@@ -126,6 +131,7 @@ class Closing:
         )
         if not is_first:
             return False
+        self.documents = attached
         try:
             self._ledgers.submit(lambda: self._settle(root, intent.id))
         except RuntimeError:  # the interpreter shuts down
@@ -134,8 +140,11 @@ class Closing:
         return True
 
     def wait(self, seconds: float, late: Callable[[Ready], None]) -> Ready | None:
-        """The receipt, if it is signed within `seconds`; else None, and `late` is called with it once it is."""
-        self._done.wait(max(0.0, seconds))
+        """The receipt, if it is signed within `seconds`; else None, and `late` is called with it once it is.
+
+        A log that an earlier run has waited for in vain, and which still does not answer, is not waited for again.
+        """
+        self._done.wait(0.0 if self._ledgers.is_stuck(STUCK_SECONDS) else max(0.0, seconds))
         with self._lock:
             if self._done.is_set():
                 return self._ready
@@ -168,7 +177,7 @@ def settle_one(root: Path, ident: str) -> Ready | None:
         receipts.free(root, ident)
         _say(str(error))
         return None
-    except Exception as error:  # noqa: BLE001  # the run goes on
+    except BaseException as error:  # noqa: BLE001  # a thread of ours: the run goes on
         receipts.free(root, ident)
         _say(type(error).__name__)
         return None

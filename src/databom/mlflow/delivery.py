@@ -66,7 +66,7 @@ class Server:
             raise Refused
         try:
             function()
-        except Exception:
+        except BaseException:
             self.shut_off()
             raise
         with self._lock:

@@ -6,12 +6,12 @@ spool only when the log has it, and the spool only when the server has it; both 
 
 from __future__ import annotations
 
-import threading
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from databom._forks import ForkLock
 from databom.errors import PluginError
 from databom.mlflow import spool
 from databom.mlflow.background import Background
@@ -23,7 +23,7 @@ INTERVAL_SECONDS = 60.0
 """How often a process looks for what earlier ones left."""
 _PREFIX = "mlflow:"
 _looked: dict[str, float] = {}
-_lock = threading.Lock()
+_lock = ForkLock()
 
 
 class Delivered(NamedTuple):

@@ -103,7 +103,7 @@ class Gathering:
             self._sweeping_since = time.monotonic()
             self._reached(self._quick)
             self.evidence = self.evidence.compared(stop=self._is_abandoned)
-        except Exception:  # noqa: BLE001  # whatever is wrong with the project, the run goes on
+        except BaseException:  # noqa: BLE001  # a thread of ours: whatever is wrong with the project, the run goes on
             self.broken = self.evidence is None
         finally:
             self._reached(self._quick)
@@ -117,7 +117,7 @@ class Gathering:
 
             if self.evidence is not None and not self._is_abandoned():
                 self.around = surroundings(self.evidence)
-        except Exception:  # noqa: BLE001  # the receipt says what could not be told
+        except BaseException:  # noqa: BLE001  # a thread of ours: the receipt says what could not be told
             self.around = None
         finally:
             self.around_is_over()

@@ -11,10 +11,10 @@ from __future__ import annotations
 import os
 import re
 import stat
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from databom._forks import ForkLock
 from databom.mlflow import warn
 
 MAX_LOCK_BYTES = 16 * 1024 * 1024
@@ -38,7 +38,7 @@ class Place:
 
 _Stamp = tuple[tuple[int, int, int, int], ...]
 _known: dict[str, tuple[_Stamp, Place | None]] = {}
-_lock = threading.Lock()
+_lock = ForkLock()
 
 
 def find(environ: Mapping[str, str] = os.environ) -> Place | None:

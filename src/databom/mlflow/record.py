@@ -7,28 +7,30 @@ not matter how often, from which hook or after which failure a delivery is tried
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from databom.mlflow import flushing, spool, warn
 from databom.mlflow.background import Background
+from databom.mlflow.budget import Budget
 from databom.mlflow.closing import Closing, digest_tag
 from databom.mlflow.delivery import Refused, Server
 from databom.mlflow.gathering import Gathering
 from databom.mlflow.place import Place
 from databom.mlflow.telling import Telling
+from databom.model.trainings import BOM_FILE
 
 if TYPE_CHECKING:
     from databom.hosts.tracking import Dataset, Tracking
     from databom.tasks.evidence import RunEvidence
     from databom.tasks.receipts import Ready
 
-BUDGET_SECONDS = 2.0
-"""All that a run is ever made to wait for its evidence, start and end together."""
 SETTLE_SECONDS = 1.0
 """Age of a run at which BOM, report and tags are written, if it has not ended by then."""
 MAX_INPUT_PATHS = 10_000
@@ -62,7 +64,7 @@ class Record:
         attach: bool,
         sent: Mapping[str, str],
         earlier: Mapping[str, str],
-        waited: float,
+        budget: Budget,
         is_gated: bool,
     ) -> None:
         from databom.hosts.tracking import Tracking, shown_uri
@@ -79,7 +81,7 @@ class Record:
         self._attach = attach
         """Whether artifacts and inputs are wanted, or only tags (`auto = "tags"`)."""
         self._earlier = earlier
-        self._waited = waited
+        self._budget = budget
         self._tags: dict[str, str] = dict(sent)
         self._files: dict[str, str] = {}
         self._has_inputs = False
@@ -89,7 +91,7 @@ class Record:
         self._paths: set[str] = set()
         self._lock = threading.Lock()
         self._ledgers = ledgers
-        self._closing = Closing(here, run_id, self._shown, ledgers)
+        self._closing = Closing(here, run_id, self._shown, ledgers, budget)
         self._last: _Owed | None = None
         """What the run is owed since it was closed: from then on it does not change."""
         self._ready: Ready | None = None
@@ -99,10 +101,13 @@ class Record:
 
     def begin(self) -> None:
         """Write down that the run has begun, and have the delivery begun in the background."""
-        try:
-            self._closing.begin(digest_tag(self._earlier))
-        except Exception as error:  # noqa: BLE001  # the run goes on
-            warn.once(f"a run cannot be written down as begun ({type(error).__name__}); it gets no receipt")
+        with self._budget.spending():
+            try:
+                self._closing.begin(digest_tag(self._earlier))
+            except Exception as error:  # noqa: BLE001  # the run goes on
+                warn.once(
+                    f"a run cannot be written down as begun ({type(error).__name__}); it gets no receipt"
+                )
         flushing.settle_soon(self.here.root, self._ledgers)
         settled = time.monotonic() + SETTLE_SECONDS
 
@@ -132,14 +137,20 @@ class Record:
         """Where the hooks note what the run tells its server."""
         return self._closing.telling
 
-    def finish(self, seconds: float, *, last: bool = True, status: str | None = None) -> None:
+    def finish(self, seconds: float = math.inf, *, last: bool = True, status: str | None = None) -> None:
         """Deliver what is owed, waiting at most `seconds` and what is left of the budget; spool the rest.
 
         The last time the run is closed first, with its receipt: `status` is the one MLflow is about to set.
         """
-        began = time.monotonic()
-        deadline = began + min(seconds, BUDGET_SECONDS - self._waited)
         self._is_over = self._is_over or last
+        with self._budget.spending(seconds) as deadline:
+            try:
+                self._finish(deadline, last=last, status=status)
+            finally:
+                if last:
+                    self.let_go()
+
+    def _finish(self, deadline: float, *, last: bool, status: str | None) -> None:
         done = threading.Event()
         delivered = False
 
@@ -150,22 +161,17 @@ class Record:
             finally:
                 done.set()
 
-        try:
-            if not self.server.is_late:
-                self.gathering.wait_quick(deadline - time.monotonic())
-                self.gathering.wait_sweep(deadline)
-            if last:
-                self._close(status, deadline)
-            patience = 0.0 if self.server.is_late else deadline - time.monotonic()
-            if not (self._submit(final) and done.wait(max(0.0, patience))):
-                self.server.was_late()
-                self._keep(NO_TIME)
-                if delivered:  # in the meantime
-                    spool.forget(self.here.root, self.run_id)
-        finally:
-            self._waited += time.monotonic() - began
-            if last:
-                self.let_go()
+        if not self.server.is_late:
+            self.gathering.wait_quick(deadline - time.monotonic())
+            self.gathering.wait_sweep(deadline)
+        if last:
+            self._close(status, deadline)
+        patience = 0.0 if self.server.is_late else deadline - time.monotonic()
+        if not (self._submit(final) and done.wait(max(0.0, patience))):
+            self.server.was_late()
+            self._keep(NO_TIME)
+            if delivered:  # in the meantime
+                spool.forget(self.here.root, self.run_id)
 
     def _close(self, status: str | None, deadline: float) -> None:
         if not self._closing.is_begun:
@@ -188,6 +194,7 @@ class Record:
             )
             return
         self._last = owed
+        self._submit(self.deliver_unsigned)
         ready = self._closing.wait(deadline - time.monotonic(), self._ready_late) if waits else None
         if ready is not None:
             self._last = self._with(owed, ready)
@@ -233,6 +240,18 @@ class Record:
         if not self._is_over:
             self._deliver(first=False)
 
+    def deliver_unsigned(self) -> None:
+        """What the receipt will change nothing of, while it is being signed. Whatever fails is `deliver`'s to tell."""
+        from databom.tasks.evidence import FOLDER
+
+        owed = self._last
+        if not self._attach or owed is None or self.server.is_shut_off:
+            return
+        documents = {f"{FOLDER}/{name}": data for name, data in self._closing.documents.items()}
+        files = {path: data for path, data in owed.files.items() if path != f"{FOLDER}/{BOM_FILE}"}
+        with suppress(BaseException):
+            self._send(_Owed(owed.inputs, owed.manifests, {**files, **documents}, {}), first=False)
+
     def _deliver_last(self) -> None:
         self._deliver(first=False)
 
@@ -250,7 +269,7 @@ class Record:
         except Refused:
             self._keep(NO_TIME, owed)
             return False
-        except Exception as error:  # noqa: BLE001  # MLflow raises what its stores raise; its text may hold a password
+        except BaseException as error:  # noqa: BLE001  # in our thread MLflow's stores may raise anything; its text may hold a password
             self._keep(type(error).__name__, owed)
             return False
         if not first:
@@ -325,7 +344,7 @@ class Record:
                     evidence.inputs(),
                     {f"{FOLDER}/manifests/{name}": data for name, data in evidence.manifests().items()},
                     {
-                        f"{FOLDER}/bom.cdx.json": bom,
+                        f"{FOLDER}/{BOM_FILE}": bom,
                         f"{FOLDER}/report.json": report,
                         **({f"{FOLDER}/ATTRIBUTION.md": page} if page is not None else {}),
                     },

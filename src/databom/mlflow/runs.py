@@ -4,7 +4,7 @@
                 100 ms, put the tags into the very call that creates the run (no call of ours)
     created     in the background: inputs and manifests at once; BOM, report and what changed in the tags a second
                 later, when the sweep is done too, so that they are written once (`evidence settles`)
-    ending      deliver what is missing or has changed; wait at most what is left of the run's 2 seconds; spool the rest
+    ending      deliver what is missing or has changed; wait at most what is left of the run's budget; spool the rest
 
 For one signed pin that is ten calls to the server: one for the inputs, two manifest files, BOM, report, receipt, proof,
 the two documents that the receipt names, one batch of tags. Three more (BOM, report, tags) where the run takes longer
@@ -26,11 +26,12 @@ from typing import Any, NamedTuple
 
 from databom.mlflow import place, switch, warn
 from databom.mlflow.background import Background, is_ours
+from databom.mlflow.budget import Budget
 from databom.mlflow.closing import crashed
 from databom.mlflow.delivery import Server
 from databom.mlflow.gathering import Gatherer, Gathering
 from databom.mlflow.place import Place
-from databom.mlflow.record import BUDGET_SECONDS, Record
+from databom.mlflow.record import Record
 from databom.mlflow.telling import Hashing, Telling
 
 MAX_OPEN_RUNS = 4096
@@ -46,8 +47,8 @@ class Ticket(NamedTuple):
     auto: str
     gathering: Gathering
     tags: Mapping[str, str]
-    waited: float
-    """Seconds of the run's budget that its start took."""
+    budget: Budget
+    """What the run may still be made to wait."""
     is_gated: bool
     """Whether the run is allowed by the gate of `enforce`."""
 
@@ -133,13 +134,14 @@ def creating(
         if here is None or (auto := switch.effective(here).auto) == "off":
             return None, args, kwargs
         gathering = _state.gatherer.start(here.root)
-        began = time.monotonic()
+        budget = Budget()
         try:
-            gathering.wait_full(_state.gatherer.patience(here.root))
+            with budget.spending():
+                gathering.wait_full(_state.gatherer.patience(here.root))
             _state.latest[here.root] = gathering
             tags = _tags(here, gathering)
             new = _with_tags(args, kwargs, tags)
-            ticket = Ticket(here, auto, gathering, tags, time.monotonic() - began, is_gated)
+            ticket = Ticket(here, auto, gathering, tags, budget, is_gated)
         finally:
             if ticket is None:
                 gathering.leave()
@@ -238,7 +240,7 @@ def _begin(ticket: Ticket, client: Any, run: Any, earlier: Mapping[str, str] | N
         attach=ticket.auto == "full",
         sent=ticket.tags if earlier is None else {},
         earlier=earlier or {},
-        waited=ticket.waited,
+        budget=ticket.budget,
         is_gated=ticket.is_gated,
     )
     if not _state.add(record):
@@ -277,7 +279,7 @@ def activating(run: Any) -> None:
         gathering = _state.gatherer.start(here.root)
         _state.latest[here.root] = gathering
         earlier = {key: value for key, value in run.data.tags.items() if key.startswith("databom.")}
-        _begin(Ticket(here, auto, gathering, {}, 0.0, is_gated), client, run, earlier)
+        _begin(Ticket(here, auto, gathering, {}, Budget(), is_gated), client, run, earlier)
     except Exception:  # noqa: BLE001  # the hook must not hurt the run
         warn.once("could not begin to record a resumed run")
 
@@ -309,7 +311,7 @@ def _put_back(client: Any, run_id: str) -> None:
                 done.set()
 
         server.submit(restore)
-        done.wait(BUDGET_SECONDS)
+        done.wait(Budget().left)
     except Exception:  # noqa: BLE001  # the refusal itself is what must come through
         warn.once("a refused run may still be shown as running")
 
@@ -367,7 +369,7 @@ def registered(client: Any, version: Any) -> None:
                 done.set()
 
         server.submit(job)
-        if not server.is_late and not done.wait(BUDGET_SECONDS):
+        if not server.is_late and not done.wait(Budget().left):
             server.was_late()
     except Exception:  # noqa: BLE001  # the hook must not hurt the registration
         warn.once("could not credit the data on the page of a registered model; `databom gate` finds it")
@@ -426,7 +428,7 @@ def ending(client: Any, run_id: str, status: str | None = None) -> None:
         _state.local.created = None
         record = _state.take((str(client.tracking_uri), run_id))
         if record is not None:
-            record.finish(BUDGET_SECONDS, status=crashed(status, at_exit=_state.is_exiting))
+            record.finish(status=crashed(status, at_exit=_state.is_exiting))
     except Exception:  # noqa: BLE001  # the hook must not hurt the run
         warn.once("could not record the end of a run")
 
@@ -435,7 +437,7 @@ def at_exit() -> None:
     """At the interpreter's end: runs that nobody ended get what they lack, all of them within one budget."""
     try:
         _state.is_exiting = True
-        deadline = time.monotonic() + BUDGET_SECONDS
+        deadline = time.monotonic() + Budget().left
         for record in _state.records():
             record.finish(max(0.0, deadline - time.monotonic()), last=False)
     except Exception:  # noqa: BLE001  # nothing may disturb an exit

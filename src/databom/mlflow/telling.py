@@ -5,7 +5,8 @@ down, and must not repeat what a server says. What another process logs to the s
 in none.
 
 Files are hashed by a thread of their own while MLflow uploads them. All the uploads of a run are held up for one second
-together; what is not hashed by then goes on, and what is not by the run's end the receipt says is unknown.
+together, of the run's budget; what is not hashed by then goes on, and what is not by the run's
+end the receipt says is unknown.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from databom.mlflow.budget import Budget
 from databom.model.trainings import Told
 
 MAX_KEYS = 10_000
@@ -27,14 +29,14 @@ HASH_PATIENCE_SECONDS = 1.0
 class Telling:
     """One run's `Told` in the making. Every method may be called from any thread, and is quick."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget) -> None:
         self._told = Told()
         self._steps: dict[str, tuple[int, int]] = {}
         self._models: dict[str, None] = {}
         self._hashing = 0
         self._lock = threading.Lock()
-        self.patience = HASH_PATIENCE_SECONDS
-        """Seconds that the run may still be made to wait for hashes."""
+        self._budget = budget
+        self._patience = HASH_PATIENCE_SECONDS
 
     def params(self, items: Iterable[tuple[Any, Any]]) -> None:
         """Params that were logged."""
@@ -71,6 +73,13 @@ class Telling:
         """Something could not be looked at."""
         with self._lock:
             self._told.missed.add(what)
+
+    def wait(self, thread: threading.Thread) -> None:
+        """Wait for a thread that hashes what may still be waited for hashes."""
+        began = time.monotonic()
+        with self._budget.spending(self._patience) as deadline:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        self._patience = max(0.0, self._patience - (time.monotonic() - began))
 
     def hashing(self, change: int) -> None:
         """So many more uploads are being hashed, or fewer."""
@@ -123,17 +132,15 @@ class Hashing:
             from databom.tasks.outputs import subjects
 
             found = subjects(self._prefix, Path(self._place))
-        except Exception:  # noqa: BLE001  # the receipt says that they are unknown
+        except BaseException:  # noqa: BLE001  # a thread of ours: the receipt says that they are unknown
             found = None
         with self._lock:
             self._found, self._is_hashed = found, True
             self._note()
 
     def finish(self, *, uploaded: bool) -> None:
-        """The upload has ended: wait for the hash what may still be waited for this run."""
-        began = time.monotonic()
-        self._thread.join(self._telling.patience)
-        self._telling.patience = max(0.0, self._telling.patience - (time.monotonic() - began))
+        """The upload has ended: wait for the hash for as long as the run may still be made to wait."""
+        self._telling.wait(self._thread)
         with self._lock:
             self._uploaded = uploaded
             self._note()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-import threading
+from contextlib import suppress
+
+from databom._forks import ForkLock
 
 log = logging.getLogger("databom")
 _said: set[str] = set()
-_lock = threading.Lock()
+_lock = ForkLock()
 _silent = False
 
 
@@ -18,9 +20,13 @@ def silence(on: bool) -> None:  # reads as what it is: silence(True)
 
 
 def once(message: str) -> None:
-    """Warn, unless this very message has been said. Never an exception's text: MLflow puts passwords into those."""
-    with _lock:
-        if message in _said or _silent:
-            return
-        _said.add(message)
-    log.warning("databom: %s", message)
+    """Warn, unless this very message has been said. Never an exception's text: MLflow puts passwords into those.
+
+    Never raises, whatever a handler or a filter of the program does: it is called where an error is being caught.
+    """
+    with suppress(Exception):
+        with _lock:
+            if message in _said or _silent:
+                return
+            _said.add(message)
+        log.warning("databom: %s", message)

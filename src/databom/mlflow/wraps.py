@@ -26,19 +26,19 @@ import contextlib
 import functools
 import importlib.abc
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
+from databom._forks import ForkLock
 from databom.errors import DatabomError
 from databom.mlflow import runs, warn
 
 _MARK = "__databom_wrap__"
 _REGISTER = "_create_model_version"
 _TERMINAL = ("FINISHED", "FAILED", "KILLED")
-_lock = threading.Lock()
+_lock = ForkLock()
 
 
 def install() -> bool:

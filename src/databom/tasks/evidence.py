@@ -17,11 +17,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from databom._forks import ForkLock
 
 if TYPE_CHECKING:
     from databom.hosts.tracking import Dataset
@@ -326,7 +327,7 @@ def _receipts(project: Project, one: PinEvidence) -> tuple[str, ...]:
 
 # A grid search begins a hundred runs on the same pins: their manifests are parsed once.
 _manifests: dict[str, Manifest] = {}
-_manifests_lock = threading.Lock()
+_manifests_lock = ForkLock()
 
 
 def _parsed(project: Project, one: PinEvidence) -> Manifest | None:

@@ -13,11 +13,12 @@ dependency, a dataset without a path) claims nothing.
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
+
+from databom._forks import ForkLock
 
 if TYPE_CHECKING:
     from databom.tasks.project import Project
@@ -27,7 +28,7 @@ KINDS = ("read", "stage", "input", "declared", "present")
 MAX_STAGE_FILE_BYTES = 4 * 1024 * 1024
 ANY_PROJECT = ""
 
-_lock = threading.Lock()
+_lock = ForkLock()
 _read: set[tuple[str, str]] = set()
 _declared: set[tuple[str, str]] = set()
 
