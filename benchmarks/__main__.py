@@ -15,11 +15,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import local, log, memory, page, reading, remote, startup
+from benchmarks import hooks, local, log, memory, page, reading, remote, startup
 from benchmarks.loads import MIB, Load, make
 from benchmarks.racing import Contestant, race, summary
 
-PARTS = ("local", "remote", "startup", "memory", "reading", "log", "page")
+PARTS = ("local", "remote", "startup", "hooks", "memory", "reading", "log", "page")
 PEERS = (
     *(
         "databom",
@@ -149,13 +149,19 @@ def _race(
 
 def _startup(asked: argparse.Namespace, results: dict[str, Any]) -> Iterator[None]:
     results["startup"] = startup.start_ups(asked.work, asked.runs)
+    yield
+
+
+def _hooks(asked: argparse.Namespace, results: dict[str, Any]) -> Iterator[None]:
     try:
         version("mlflow")
     except PackageNotFoundError:
         _tell("the hook is skipped: no mlflow here")
     else:
-        results["hooks"] = startup.hooks(asked.work, 4 * asked.runs)
-    yield
+        about = {"date": datetime.now(UTC).date().isoformat(), "load": round(os.getloadavg()[0], 1)}
+        for found in hooks.measure(asked.work, 4 * asked.runs):
+            results["hooks"] = {**about, **found}
+            yield
 
 
 def _memory(asked: argparse.Namespace, results: dict[str, Any]) -> Iterator[None]:
