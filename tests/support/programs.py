@@ -102,3 +102,26 @@ runs["client left open"] = client.create_run("0").info.run_id
 with open("runs.json", "w") as file:
     json.dump(runs, file)
 '''
+
+WORKERS = '''\
+"""Begin a run, and at once workers that begin and end two runs each; print every run's id."""
+import multiprocessing, sys
+import mlflow
+
+def work(number):
+    ids = []
+    for _ in range(2):
+        with mlflow.start_run() as run:
+            mlflow.log_param("worker", number)
+            ids.append(run.info.run_id)
+    return ids
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context(sys.argv[1])
+    with mlflow.start_run() as run:
+        with context.Pool(2) as pool:
+            found = pool.map(work, range(2), chunksize=1)
+            pool.close()
+            pool.join()
+    print(run.info.run_id, *[one for ids in found for one in ids])
+'''
