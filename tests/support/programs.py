@@ -125,3 +125,18 @@ if __name__ == "__main__":
             pool.join()
     print(run.info.run_id, *[one for ids in found for one in ids])
 '''
+
+LAST_WORDS = """\
+import mlflow
+with mlflow.start_run() as run:
+    print("run", run.info.run_id, flush=True)
+    mlflow.log_metric("loss", 0.5)
+    mlflow.log_text("weights", "model.txt")
+    mlflow.log_param("depth", 3)  # the last thing that the server hears
+    for attempt in range(2):
+        try:
+            mlflow.log_metric("accuracy", attempt)
+        except Exception as error:
+            print("not logged:", type(error).__name__, flush=True)
+print("never said: the end of the run raises")
+"""
