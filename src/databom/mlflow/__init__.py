@@ -17,7 +17,7 @@ it in the background, `delivery` talks to the tracking server from one bounded t
 be delivered, `source` is what `mlflow.data.get_source` gives back for our dataset inputs.
 
 What holds: outside a project with pins nothing is installed and nothing is paid. In `observe` a run ends exactly as
-it would without databom, whatever breaks here; at most 2 seconds are ever waited for a run. The word `pass` is
+it would without databom, whatever breaks here; at most 1.5 seconds are ever waited for a run. The word `pass` is
 written only after the check has passed. MLflow is a view of the evidence, never the evidence: nothing read back from
 it is trusted.
 

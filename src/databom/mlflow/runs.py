@@ -6,9 +6,9 @@
                 later, when the sweep is done too, so that they are written once (`evidence settles`)
     ending      deliver what is missing or has changed; wait at most what is left of the run's budget; spool the rest
 
-For one signed pin that is ten calls to the server: one for the inputs, two manifest files, BOM, report, receipt, proof,
-the two documents that the receipt names, one batch of tags. Three more (BOM, report, tags) where the run takes longer
-than a second: these are then written twice.
+For one signed pin that is one call for the inputs, one batch of tags, and eight files in three uploads: two manifest
+files; the report and the two documents that the receipt names, while it is being signed; BOM, receipt, proof. Three
+more (BOM, report, tags) where the run takes longer than a second: these are then written twice.
 
 Every function here is called from a wrap around MLflow's client and keeps one promise: in `observe` nothing but a
 Ctrl-C leaves it. State is kept by (tracking URI, run id): a client may be bound to another server than the default.

@@ -82,7 +82,8 @@ def _harmless(*, may_refuse: bool = False) -> Iterator[None]:
     except Exception as error:  # the hook must not hurt the run
         if may_refuse and isinstance(error, DatabomError):
             raise
-        warn.once("a hook of databom failed; the run is not affected, its evidence may be incomplete")
+        with contextlib.suppress(Exception):  # no memory for saying so either
+            warn.once("a hook of databom failed; the run is not affected, its evidence may be incomplete")
 
 
 def _create_run(original: Callable[..., Any]) -> Callable[..., Any]:
