@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from support.house import House
 from support.tracking import Switchboard, make_metadata, mlflow_server
 
 FILES = {"images/cat.jpg": b"a cat\n", "images/dog.jpg": b"a dog, longer\n", "labels.csv": b"cat,dog\n"}
@@ -163,3 +164,15 @@ def inside(project: Path, store: str, door: Any, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(project)
     mlflow.set_tracking_uri(store)
     return project
+
+
+@pytest.fixture
+def house(
+    inside: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> House:
+    """The command line, in that project."""
+    (tmp_path / "house").mkdir()
+    made = House(tmp_path / "house", monkeypatch, capfd)
+    made.project = inside
+    monkeypatch.chdir(inside)
+    return made

@@ -77,6 +77,7 @@ def check_carries(client: Any, run_id: str, project: Path, *, has_ended: bool = 
     run = client.get_run(run_id)
     tags = databom_tags(run)
     bom_tag, receipt_tag = tags.pop("databom.bom"), tags.pop("databom.receipt", None)
+    anchor = tags.pop("databom.checkpoint", None)
     assert tags == {
         "databom.verdict": "pass",
         "databom.pins": "pack",
@@ -102,11 +103,12 @@ def check_carries(client: Any, run_id: str, project: Path, *, has_ended: bool = 
         assert (folder / "manifests" / name).read_bytes() == (kept / name).read_bytes()
     bom = (folder / "bom.cdx.json").read_bytes()
     assert bom_tag == "sha256:" + hashlib.sha256(bom).hexdigest()
-    assert (receipt_tag is not None) == has_ended
+    assert ((receipt_tag is not None), (anchor is not None)) == (has_ended, has_ended)
     if has_ended:
         receipt = (folder / "receipt.dsse.json").read_bytes()
         assert receipt_tag == "sha256:" + hashlib.sha256(receipt).hexdigest()
         assert hashlib.sha256(receipt).hexdigest() in bom.decode()
+        assert (folder / "receipt.tlog-proof").read_bytes().endswith(f"\n\n{anchor}".encode())
         assert f"mlflow:{run_id}" in base64.b64decode(json.loads(receipt)["payload"]).decode()
     assert run_id in bom.decode()
     report = json.loads((folder / "report.json").read_bytes())

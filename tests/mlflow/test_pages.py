@@ -19,28 +19,6 @@ pytestmark = pytest.mark.mlflow
 CREDIT = ("hn-imagepack@2026-01-10", "creator:alice", "https://creativecommons.org/licenses/by/4.0/")
 
 
-@pytest.fixture
-def inside(project: Path, store: str, door: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory is the project, the tracking store an empty one."""
-    import mlflow
-
-    monkeypatch.chdir(project)
-    mlflow.set_tracking_uri(store)
-    return project
-
-
-@pytest.fixture
-def house(
-    inside: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> House:
-    """The command line, in that project."""
-    (tmp_path / "house").mkdir()
-    made = House(tmp_path / "house", monkeypatch, capfd)
-    made.project = inside
-    monkeypatch.chdir(inside)
-    return made
-
-
 def client() -> Any:
     from mlflow.tracking import MlflowClient
 

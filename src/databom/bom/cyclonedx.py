@@ -132,6 +132,26 @@ def with_receipt(raw: bytes, receipt: str) -> bytes:
     return dumps(_whole(content))
 
 
+def before_receipt(raw: bytes) -> bytes:
+    """What `with_receipt` made a BOM of.
+
+    Raises:
+        ValueError: it did not make this one.
+    """
+    try:
+        bom = json.loads(raw)
+        component = bom["metadata"]["component"]
+        (reference,) = component["externalReferences"][0]["hashes"]
+        del component["externalReferences"]
+        content = {name: bom[name] for name in ("metadata", "components", "dependencies", "compositions")}
+        before = dumps(_whole(content))
+        if with_receipt(before, f"sha256:{reference['content']}") == raw:
+            return before
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError("this is no BOM of a run that points to its receipt") from error
+    raise ValueError("this is no BOM of a run that points to its receipt")
+
+
 def _whole(content: dict[str, Any]) -> dict[str, Any]:
     serial = uuid.uuid5(_NAMESPACE, hashlib.sha256(dumps(content)).hexdigest())
     return {

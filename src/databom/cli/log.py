@@ -75,21 +75,41 @@ def _text(value: Any) -> str:
     "checkpoints",
     type=FILE,
     multiple=True,
-    help="An older checkpoint, kept elsewhere (repeatable).",
+    help="An older checkpoint, kept elsewhere, or a .tlog-proof, which ends with one (repeatable).",
+)
+@click.option(
+    "--run",
+    "runs",
+    metavar="RUN_ID",
+    multiple=True,
+    help="An MLflow run: the checkpoints it carries count, and what it shows is held against its receipt (repeatable).",
+)
+@click.option(
+    "--all-runs", is_flag=True, help="The checkpoints count that any run of the tracking server carries."
 )
 @LOG
 @TRUST
 @reporting
 def log_verify(
-    options: Common, checkpoints: tuple[Path, ...], location: str | None, trust: Path | None
+    options: Common,
+    checkpoints: tuple[Path, ...],
+    runs: tuple[str, ...],
+    all_runs: bool,
+    location: str | None,
+    trust: Path | None,
 ) -> None:
     """Recompute the whole log from its entries, and hold it against every checkpoint that was kept.
 
     Those in git (provenance/checkpoint) and in this clone count always. A log that holds is remembered here.
     """
+    from databom.cli.bars import hide_bars_of_mlflow
     from databom.tasks.log_reading import log_verify as task
 
-    answer = task(*checkpoints, location=location, trust=trust, project=options.project)
+    hide_bars_of_mlflow()
+
+    answer = task(
+        *checkpoints, runs=runs, all_runs=all_runs, location=location, trust=trust, project=options.project
+    )
     report = answer.report.strict() if options.strict else answer.report
     if options.json:
         write(json.dumps({**answer.to_dict(), **report.to_dict()}, indent=2, ensure_ascii=False))

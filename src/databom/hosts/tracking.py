@@ -106,7 +106,7 @@ class Tracking:
             artifact_uri: where the run keeps its artifacts, when known; else MLflow looks it up.
             files: contents by POSIX path below the run's artifacts.
         """
-        repository = self._repository(artifact_uri)
+        repository = artifact_repository(artifact_uri, self.uri)
         # Not TemporaryDirectory: at the interpreter's end that one is removed under a thread that still uploads.
         folder = tempfile.mkdtemp(prefix="databom-")
         try:
@@ -122,19 +122,6 @@ class Tracking:
                     upload.log_artifact(*to, f"{folder}/{path}", path.rpartition("/")[0] or None)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-
-    def _repository(self, artifact_uri: str | None) -> Any:
-        # Databricks adds a profile to the URI in the client; there the client's own way is taken.
-        if not artifact_uri or self.uri.startswith("databricks") or artifact_uri.startswith("dbfs:"):
-            return None
-        try:
-            from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-        except ImportError:
-            return None
-        try:
-            return get_artifact_repository(artifact_uri, tracking_uri=self.uri)
-        except TypeError:  # MLflow 2 takes the URI alone
-            return get_artifact_repository(artifact_uri)
 
     def add_to_page(self, name: str, version: str, write: Callable[[str], str | None]) -> bool:
         """Rewrite a registered version's description by `write`; False where that has no room. Two calls, or one.
@@ -169,6 +156,23 @@ class Tracking:
         self._client.update_run(run_id, status=status)
 
 
+def artifact_repository(artifact_uri: str | None, tracking_uri: str) -> Any:
+    """MLflow's way to the artifacts at a URI; None where the client's own way is to be taken.
+
+    Databricks adds a profile to the URI in the client.
+    """
+    if not artifact_uri or tracking_uri.startswith("databricks") or artifact_uri.startswith("dbfs:"):
+        return None
+    try:
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+    except ImportError:
+        return None
+    try:
+        return get_artifact_repository(artifact_uri, tracking_uri=tracking_uri)
+    except TypeError:  # MLflow 2 takes the URI alone
+        return get_artifact_repository(artifact_uri)
+
+
 def is_gone(error: BaseException) -> bool:
     """Whether MLflow says that what was asked about does not exist (a deleted run, say)."""
     return getattr(error, "error_code", None) == GONE
@@ -196,7 +200,7 @@ def run_tags(run_id: str) -> dict[str, str]:
     Raises:
         PluginError: MLflow is not installed, or the run cannot be had.
     """
-    client = _installed_client()
+    client = configured_client()
     try:
         tags: Mapping[str, str] = _read(client, lambda: client.get_run(run_id).data.tags)
     except Exception as error:  # noqa: BLE001  # MLflow raises whatever its store raises, secrets included
@@ -218,7 +222,7 @@ def run_artifacts(run_id: str, folder: str, limits: Mapping[str, int]) -> dict[s
     Raises:
         PluginError: MLflow is not installed, or the first one cannot be had.
     """
-    client = _installed_client()
+    client = configured_client()
     try:
         found = _read(client, lambda: _downloaded(client, run_id, folder, limits))
     except Exception as error:  # noqa: BLE001  # MLflow raises whatever its store raises, secrets included
@@ -279,7 +283,7 @@ def model_page(uri: str) -> ModelPage:
             hint="use models:/NAME/VERSION, models:/NAME@ALIAS, models:/m-ID or runs:/RUN_ID; `latest` is another one "
             "tomorrow",
         )
-    client = _installed_client()
+    client = configured_client()
 
     def ask() -> ModelPage:
         if match is None:
@@ -328,7 +332,12 @@ def _is_configured() -> bool:
     )
 
 
-def _installed_client() -> Any:
+def configured_client() -> Any:
+    """A client of the tracking server that somebody named.
+
+    Raises:
+        PluginError: nobody did, or MLflow is not installed.
+    """
     if not _is_configured():  # MLflow would make a store of its own in the working directory
         raise PluginError("no tracking server is configured", hint="set MLFLOW_TRACKING_URI")
     try:

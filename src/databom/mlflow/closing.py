@@ -117,6 +117,7 @@ class Closing:
             around=gathering.around,
             pins=self._here.pins,
             report=files.get(f"{FOLDER}/report.json"),
+            bom=files.get(f"{FOLDER}/{BOM_FILE}"),
             parameters=started_by(root),
         )
         is_first = receipts.close(

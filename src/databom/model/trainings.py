@@ -20,6 +20,8 @@ COMPLETED, FAILED, ABORTED = "completed", "failed", "aborted"
 RECEIPT_FILE, PROOF_FILE = "receipt.dsse.json", "receipt.tlog-proof"
 SUBJECTS_FILE, DEPENDENCIES_FILE = "receipt.subjects.json", "receipt.dependencies.json"
 """Lists that were moved out of a receipt that would have got too long."""
+CHECKPOINT_TAG = "databom.checkpoint"
+"""The tag of a run that holds the log's checkpoint under which its receipt was proved."""
 RECORD_FILE, ENVIRONMENT_FILE, BOM_FILE = "run.json", "environment.txt", "bom.cdx.json"
 
 

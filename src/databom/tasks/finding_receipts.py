@@ -110,12 +110,8 @@ class Search:
 
     def _run_of(self, index: int, raw: bytes) -> str | None:
         """Which of the runs asked about a receipt says that it is of, before anybody believes it."""
-        document = read_entry(index, raw).document
-        try:
-            run = document["predicate"]["runDetails"]["metadata"]["invocationId"]
-        except (KeyError, TypeError, IndexError):
-            return None
-        return run if isinstance(run, str) and run in self.runs else None
+        run = stated_run(index, raw)
+        return run if run in self.runs else None
 
     def _kept(self) -> Found | None:
         for run in self.runs:
@@ -239,6 +235,16 @@ class Search:
         except InputError as error:
             raise _not_believed(str(error)) from None
         raise _not_believed(f"entry {index} changed while it was read")
+
+
+def stated_run(index: int, raw: bytes) -> str | None:
+    """Which run an entry says that it is the receipt of; nobody's word yet."""
+    document = read_entry(index, raw).document
+    try:
+        run = document["predicate"]["runDetails"]["metadata"]["invocationId"]
+    except (KeyError, TypeError, IndexError):
+        return None
+    return run if isinstance(run, str) else None
 
 
 def _not_believed(why: str) -> StorageError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,10 @@ from databom.checks.log import audit, open_anchors
 from databom.errors import ConfigError, InputError, MissingError, StorageError
 from databom.log.checkpoint import Checkpoint, Opened, Speakers
 from databom.log.events import Entry, read_entry
-from databom.log.note import ED25519, MAX_NOTE_BYTES, format_vkey
+from databom.log.note import ED25519, format_vkey
 from databom.log.reading import LogReader, read_checkpoint
 from databom.log.tiles import WIDTH
-from databom.log.tlogproof import TlogProof
+from databom.log.tlogproof import MAX_PROOF_BYTES, TlogProof
 from databom.model import times
 from databom.model.digest import hex_of, sha256
 from databom.model.finding import Finding, Report, Subject, findings_of
@@ -28,6 +28,8 @@ from databom.tasks.logs import ProjectLog, gone
 from databom.tasks.project import Project, find_root, typed
 from databom.tasks.remembering import keep
 from databom.tasks.rootfile import is_named
+from databom.tasks.tracked_runs import Looked, anchor_of, hold, look
+from databom.trust.root import TrustRoot
 
 _MANY = 10_000
 
@@ -71,6 +73,7 @@ class Asked:
     speakers: Speakers
     findings: tuple[Finding, ...] = ()
     trust: str | None = None
+    root: TrustRoot | None = None
     log: ProjectLog | None = None
     """Where it is the project's own, or a copy of it elsewhere."""
     kept: Mapping[str, bytes] = field(default_factory=dict)
@@ -89,10 +92,13 @@ class Asked:
         speakers = Speakers.of(believed.root) if believed.root else Speakers({})
         if place is None:
             assert location is not None
-            return cls(parse_location(typed(location)), None, speakers, tuple(findings), believed.digest)
+            where = parse_location(typed(location))
+            return cls(where, None, speakers, tuple(findings), believed.digest, believed.root)
         log = ProjectLog.of(place, speakers)
         where = log.location if location is None else place.locate(location)
-        return cls(where, log.origin, speakers, tuple(findings), believed.digest, log, log.kept())
+        return cls(
+            where, log.origin, speakers, tuple(findings), believed.digest, believed.root, log, log.kept()
+        )
 
     @property
     def known(self) -> tuple[Checkpoint, ...]:
@@ -126,6 +132,8 @@ def _expired(believed: Believed, now: datetime) -> list[Finding]:
 
 def log_verify(
     *checkpoints: Path | str,
+    runs: Sequence[str] = (),
+    all_runs: bool = False,
     location: str | None = None,
     trust: Path | str | None = None,
     project: Path | str | None = None,
@@ -135,24 +143,32 @@ def log_verify(
 
     A log that holds is remembered: its next reader and writer here refuse one that does not continue it.
 
+    Args:
+        checkpoints: files with a checkpoint, or with the proof of an entry, which ends with one.
+        runs: MLflow runs whose checkpoints count too, and that are held against their receipts in the log.
+        all_runs: whether the checkpoints count that any run of the tracking server carries.
+        location: another log than the project's own.
+        trust: another trust root.
+        project: the project.
+        now: when it is.
+
     Raises:
         ConfigError: no project and no trust root; a checkpoint's file cannot be read.
+        PluginError: runs are asked about, and MLflow is not installed or no tracking server is configured.
         StorageError: there is no log and none was kept, so that there is nothing to say.
     """
     when = times.or_now(now)
     asked = Asked.of(location, Path(trust) if trust is not None else None, project, when)
-    given = dict(asked.kept)
-    for path in checkpoints:
-        try:
-            given[str(path)] = files.read_bounded(Path(path), MAX_NOTE_BYTES)
-        except (InputError, StorageError) as error:
-            raise ConfigError(f"the checkpoint {printable(str(path))} cannot be read: {error}") from None
     shelf = open_shelf(asked.location)
     origin = asked.origin
     if origin is None:
         origin = _origin(shelf)
-    anchors, findings = open_anchors(given, asked.speakers, origin, now=when)
-    findings += asked.findings
+    given, findings = _given(checkpoints)
+    looked = look(runs, search=origin if all_runs else None) if runs or all_runs else Looked()
+    anchors, doubts = open_anchors(
+        {**asked.kept, **given, **looked.anchors}, asked.speakers, origin, now=when
+    )
+    findings += [*doubts, *asked.findings, *looked.findings]
     opened = None
     try:
         reader = LogReader.open(shelf, asked.speakers, origin, now=when, known=tuple(anchors.values()))
@@ -163,6 +179,8 @@ def log_verify(
     else:
         found = audit(reader, anchors, asked.speakers)
         opened, findings = found.opened, [*findings, *found.findings]
+        if not any(one.severity is Severity.BLOCK for one in found.findings):
+            findings += _runs(looked, reader, asked)
     report = Report(Subject(name=printable(origin)), tuple(findings), trust=asked.trust)
     if opened is not None and asked.log is not None and not report.blocking:
         keep(asked.log, opened.raw)
@@ -172,6 +190,36 @@ def log_verify(
         if one.key.keytype == "ed25519"
     )
     return LogAnswer(report, asked.location, opened, vkeys, tuple(sorted(anchors)))
+
+
+def _runs(looked: Looked, reader: LogReader, asked: Asked) -> list[Finding]:
+    """The runs that were asked about, against their receipts in a log that holds."""
+    attached = asked.log is None or asked.log.place.config.mlflow_auto != "tags"
+    try:
+        return hold(looked, reader, asked.root, attached=attached)
+    except InputError as error:
+        return list(findings_of(error))
+
+
+def _given(paths: Sequence[Path | str]) -> tuple[dict[str, bytes], list[Finding]]:
+    """The checkpoints in some files, by file; what is none is a finding about it.
+
+    Raises:
+        ConfigError: a file cannot be read.
+    """
+    found: dict[str, bytes] = {}
+    findings: list[Finding] = []
+    for path in paths:
+        where = printable(str(path))
+        try:
+            raw = files.read_bounded(Path(path), MAX_PROOF_BYTES)
+        except (InputError, StorageError) as error:
+            raise ConfigError(f"the checkpoint {where} cannot be read: {error}") from None
+        try:
+            found[str(path)] = anchor_of(raw)
+        except InputError as error:
+            findings += [replace(one, subject=where) for one in findings_of(error)]
+    return found, findings
 
 
 def _origin(shelf: Shelf) -> str:

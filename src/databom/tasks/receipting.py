@@ -12,7 +12,7 @@ from databom.errors import ConfigError, InputError
 from databom.model import times
 from databom.model.digest import sha256
 from databom.model.finding import Finding
-from databom.model.trainings import ENVIRONMENT_FILE, RECORD_FILE, Told
+from databom.model.trainings import BOM_FILE, ENVIRONMENT_FILE, RECEIPT_FILE, RECORD_FILE, Told
 from databom.tasks.project import Project
 from databom.tasks.rootfile import read_root, root_in_force
 from databom.tasks.surroundings import Surroundings, pin_descriptor, raw_pins
@@ -36,6 +36,7 @@ def compose(
     around: Surroundings | None,
     pins: Mapping[str, Mapping[str, Any]],
     report: bytes | None,
+    bom: bytes | None = None,
     parameters: Mapping[str, Any],
 ) -> tuple[Training, dict[str, bytes]]:
     """A run that has ended, and the documents that its receipt names.
@@ -51,6 +52,7 @@ def compose(
         around: code, environment and the rest; None where there was no time.
         pins: the lock's pins as JSON, for where there is no evidence.
         report: the report's bytes.
+        bom: the BOM's bytes, before it points to the receipt.
         parameters: how it was started.
     """
     record = run_record(run, status, told.params, told.metrics)
@@ -61,6 +63,8 @@ def compose(
         attached[ENVIRONMENT_FILE] = around.environment
     if report is not None:
         byproducts.append(descriptor(REPORT_FILE, sha256(report)))
+    if bom is not None:
+        byproducts.append(descriptor(BOM_FILE, sha256(bom), annotations={"before": RECEIPT_FILE}))
     training = Training(
         invocation=run,
         status=status,

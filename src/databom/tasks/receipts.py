@@ -30,12 +30,14 @@ from typing import Any
 
 from databom.bom.cyclonedx import with_receipt
 from databom.bom.receipt import Training, build_statement, completed, run_record
-from databom.errors import ConfigError, DatabomError, StorageError
+from databom.errors import ConfigError, DatabomError, InputError, StorageError
+from databom.log.tlogproof import parse_proof
 from databom.model import times
 from databom.model.digest import sha256
 from databom.model.trainings import (
     ABORTED,
     BOM_FILE,
+    CHECKPOINT_TAG,
     DEPENDENCIES_FILE,
     ENVIRONMENT_FILE,
     PROOF_FILE,
@@ -45,6 +47,7 @@ from databom.model.trainings import (
 )
 from databom.storage import files, living
 from databom.storage.machine import machine
+from databom.tasks.evidence import MAX_TAG_CHARS
 from databom.tasks.intents import PIN_MEMBERS, VERSION, Intent, folder, own_folder
 from databom.tasks.project import read_optional
 from databom.tasks.signers import receipt_signer
@@ -297,6 +300,7 @@ def _ready(root: Path, value: Mapping[str, Any]) -> Ready:
     found, tags = {**_files(value), RECEIPT_FILE: receipt}, {"databom.receipt": digest}
     if proof is not None:
         found[PROOF_FILE] = proof
+        tags |= _anchor(proof)
     if value["bom"] is not None:
         found[BOM_FILE] = with_receipt(value["bom"].encode(), digest)
         tags["databom.bom"] = sha256(found[BOM_FILE])
@@ -312,6 +316,15 @@ def _ready(root: Path, value: Mapping[str, Any]) -> Ready:
         attach=value["attach"],
         is_logged=proof is not None,
     )
+
+
+def _anchor(proof: bytes) -> dict[str, str]:
+    """The tag with the checkpoint of a proof, where it fits into one, for whoever holds the log against it."""
+    try:
+        checkpoint = parse_proof(proof).checkpoint.decode()
+    except (InputError, UnicodeDecodeError):  # whoever verifies the proof says so
+        return {}
+    return {CHECKPOINT_TAG: checkpoint} if len(checkpoint) <= MAX_TAG_CHARS else {}
 
 
 def _kept_folder(root: Path, value: Mapping[str, Any]) -> Path:

@@ -1,0 +1,218 @@
+"""A run as its tracking server shows it afterwards: tags, and files by digest.
+
+Something to hold against a receipt, and nothing to believe. Files are fetched one at a time, hashed and removed again,
+and only under names that the caller has from elsewhere: what a server lists is compared, never opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from databom.errors import DatabomError, PluginError
+from databom.hosts.tracking import artifact_repository, configured_client, is_gone, shown_uri
+from databom.model.text import printable
+from databom.storage.files import read_bounded
+
+MAX_LISTED = 200_000
+MAX_RUNS = 10_000
+"""Runs that are looked at for one tag, the newest."""
+_PAGE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedRun:
+    """A run, as it is shown now."""
+
+    run_id: str
+    tags: Mapping[str, str]
+    is_deleted: bool
+    artifact_uri: str | None
+
+
+class Tracked:
+    """The tracking server that is configured.
+
+    Raises:
+        PluginError: MLflow is not installed, or no server is configured.
+    """
+
+    def __init__(self) -> None:
+        self._client = configured_client()
+        self._uri = str(self._client.tracking_uri)
+        self.shown = shown_uri(self._uri)
+        """Where it is, without a password."""
+
+    def run(self, run_id: str) -> TrackedRun | None:
+        """A run; None where the server knows none of this id. A deleted one is one as long as the server keeps it.
+
+        Raises:
+            PluginError: it cannot be had.
+        """
+        try:
+            return _shown(self._client.get_run(run_id))
+        except Exception as error:  # noqa: BLE001  # MLflow raises whatever its store raises, secrets included
+            if is_gone(error):
+                return None
+            raise _refused("the run cannot be read", self.shown, error) from None
+
+    def runs_with(self, tag: str) -> Iterator[TrackedRun]:
+        """The newest runs that carry a tag, of all experiments, deleted ones too.
+
+        Raises:
+            PluginError: they cannot be had.
+        """
+        from mlflow.entities import ViewType
+
+        left, token = MAX_RUNS, None
+        try:
+            experiments = [
+                one.experiment_id
+                for one in _pages(lambda at: self._client.search_experiments(ViewType.ALL, page_token=at))
+            ]
+            while experiments and left > 0:
+                page = self._client.search_runs(
+                    experiments,
+                    f"tags.`{tag}` LIKE '%'",
+                    ViewType.ALL,
+                    min(left, _PAGE),
+                    ["attributes.start_time DESC"],
+                    token,
+                )
+                left -= len(page)
+                yield from map(_shown, page)
+                token = page.token
+                if not token:
+                    return
+        except Exception as error:  # noqa: BLE001
+            raise _refused("runs cannot be searched for", self.shown, error) from None
+
+    def of_run(self, run: TrackedRun) -> Artifacts:
+        """The artifacts of a run.
+
+        Raises:
+            PluginError: they cannot be had.
+        """
+        return self._artifacts(run.artifact_uri)
+
+    def of_model(self, model_id: str) -> Artifacts | None:
+        """The files of a logged model (MLflow 3); None where there is no such model.
+
+        Raises:
+            PluginError: they cannot be had.
+        """
+        try:
+            model = self._client.get_logged_model(model_id)
+        except Exception as error:  # noqa: BLE001
+            if is_gone(error):
+                return None
+            raise _refused("a logged model cannot be read", self.shown, error) from None
+        return self._artifacts(str(model.artifact_location))
+
+    def _artifacts(self, uri: str | None) -> Artifacts:
+        try:
+            repository = artifact_repository(uri, self._uri)
+        except Exception as error:  # noqa: BLE001
+            raise _refused("artifacts cannot be read", self.shown, error) from None
+        if repository is None:
+            raise PluginError(
+                f"artifacts at {self.shown} are read by its own tools alone",
+                hint="download them, and compare their digests with those of the receipt",
+            )
+        return Artifacts(repository, self.shown)
+
+
+class Artifacts:
+    """Files of one run or model. Its methods raise PluginError where the store does not answer."""
+
+    def __init__(self, repository: Any, shown: str) -> None:
+        self._repository = repository
+        self._shown = shown
+        self._folders: dict[str, dict[str, bool]] = {}
+
+    def has(self, path: str) -> bool:
+        """Whether there is a file of this name."""
+        return self._listed(path.rpartition("/")[0]).get(path) is False
+
+    def below(self, folder: str = "") -> Iterator[str]:
+        """All files below a folder, as the server names them."""
+        waiting, seen = [folder], {folder}
+        while waiting:
+            for path, is_folder in self._listed(waiting.pop()).items():
+                if not is_folder:
+                    yield path
+                elif path not in seen:
+                    seen.add(path)
+                    waiting.append(path)
+
+    def digest(self, path: str) -> str | None:
+        """The SHA-256 of a file in hex; None where there is none."""
+        if not self.has(path):
+            return None
+        with self._fetched(path) as place, open(place, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def read(self, path: str, limit: int) -> bytes | None:
+        """A file; None where there is none, or where it is longer than `limit`."""
+        if not self.has(path):
+            return None
+        with self._fetched(path) as place:
+            return read_bounded(place, limit) if place.stat().st_size <= limit else None
+
+    def _listed(self, folder: str) -> dict[str, bool]:
+        if folder not in self._folders:
+            try:
+                found = {
+                    one.path: bool(one.is_dir) for one in self._repository.list_artifacts(folder or None)
+                }
+            except Exception as error:  # noqa: BLE001
+                if not is_gone(error):
+                    raise _refused("artifacts cannot be listed", self._shown, error) from None
+                found = {}
+            if sum(map(len, self._folders.values())) + len(found) > MAX_LISTED:
+                raise PluginError(f"{self._shown} lists more than {MAX_LISTED:,} artifacts")
+            self._folders[folder] = found
+        return self._folders[folder]
+
+    @contextmanager
+    def _fetched(self, path: str) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="databom-", ignore_cleanup_errors=True) as place:
+            try:
+                local = Path(self._repository.download_artifacts(path, place))
+            except Exception as error:  # noqa: BLE001
+                raise _refused(f"{printable(path)} cannot be read", self._shown, error) from None
+            if not local.is_file() or not local.resolve().is_relative_to(Path(place).resolve()):
+                raise PluginError(f"{printable(path)} is no file at {self._shown}")
+            yield local
+
+
+def _refused(what: str, shown: str, error: Exception) -> DatabomError:
+    """MLflow's error as ours. Its own words may hold a password, and are not repeated."""
+    if isinstance(error, DatabomError):
+        return error
+    return PluginError(
+        f"{what} from {shown} ({type(error).__name__})", hint="check MLFLOW_TRACKING_URI, or try again"
+    )
+
+
+def _shown(run: Any) -> TrackedRun:
+    tags = {str(key): str(value) for key, value in run.data.tags.items()}
+    uri = run.info.artifact_uri
+    return TrackedRun(
+        str(run.info.run_id), tags, run.info.lifecycle_stage != "active", str(uri) if uri else None
+    )
+
+
+def _pages(search: Any) -> Iterator[Any]:
+    token = None
+    while True:
+        page = search(token)
+        yield from page
+        token = page.token
+        if not token:
+            return
