@@ -227,6 +227,7 @@ def test_the_key_is_the_clones_own_or_the_one_that_is_named(
         remember(place, PINNED)
     assert "DATABOM_LOG_KEY" in (caught.value.hint or "")
     (house.base / "log.pem").write_text(pem)
+    (house.base / "log.pem").chmod(0o600)
     for value in (str(house.base / "log.pem"), pem):
         monkeypatch.setenv("DATABOM_LOG_KEY", value)
         assert can_remember(place)

@@ -258,6 +258,29 @@ def test_the_release_that_was_used_is_asked_about_after_the_pin_moved_on(
     assert codes(gate_model("models:/cats/1"))["capture.unanswered"] == "block"
 
 
+def test_i16_a_model_whose_data_was_revoked(inside: Path, house: House) -> None:
+    """Registered and promoted, and then the license is taken back."""
+    from databom.tasks import new_key, trust_add
+    from databom.tasks.keyring import read_private_key
+    from databom.tasks.project import Project
+    from databom.trust.proof import sign_proof
+
+    run_id = train()
+    client().set_registered_model_alias("cats", "champion", "1")
+    assert house.json("gate", "models:/cats@champion").code == 0
+    key = house.base / "revoker.key"
+    new_key(key)
+    trust_add(f"{key}.pub", role="revocation", project=inside)
+    pin = Project.load(inside).pin("pack")
+    says = {"issued_at": "2026-11-01T00:00:00Z", "reason": "the creator withdraws it"}
+    notice = sign_proof("urn:databom:revocation:v1", pin.release, pin.manifest, says, [read_private_key(key)])
+    (house.base / "notice.dsse.json").write_bytes(notice)
+    house.cli("attach", "pack", house.base / "notice.dsse.json")
+    for uri in ("models:/cats@champion", "models:/cats/1", f"runs:/{run_id}"):
+        answer = house.json("gate", uri)
+        assert (answer.code, "revocation.revoked" in answer.blocking) == (1, True), answer.out
+
+
 @pytest.mark.parametrize("uri", ["cats", "models:/cats", "models:/cats/latest", "models:/cats/Production", "runs:/", "",
                                  "models:/a/b/1", "file:///x"])  # fmt: skip
 def test_another_form_of_uri_is_usage(inside: Path, uri: str) -> None:

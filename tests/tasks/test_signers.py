@@ -12,7 +12,7 @@ import pytest
 
 import databom
 from databom.errors import ConfigError, PluginError
-from databom.tasks import new_key, signers, trust_add, verify_receipt
+from databom.tasks import keyring, new_key, trust_add, verify_receipt
 from databom.tasks.signers import receipt_signer
 from databom.trust.keys import PrivateKey
 from support.house import House
@@ -21,7 +21,7 @@ from support.receipts import internal_of
 
 @pytest.fixture(autouse=True)
 def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    signers._files.clear()
+    keyring._private.clear()
     for name in ("DATABOM_RECEIPT_KEY", "DATABOM_RECEIPT_KEY_PEM", "RANK", "LOCAL_RANK", "SLURM_PROCID"):
         monkeypatch.delenv(name, raising=False)
 
@@ -64,6 +64,7 @@ def test_a_named_key_that_does_not_work_is_not_replaced(house: House, tmp_path: 
         {"DATABOM_RECEIPT_KEY": f"{key}.pub"},
         {"DATABOM_RECEIPT_KEY_PEM": "CANARY"},
         {"DATABOM_RECEIPT_KEY": "nul\0"},
+        {"DATABOM_RECEIPT_KEY": key.read_text().replace("KEY-----\n", "KEY-----\nCANARY", 1)},
     ):
         with pytest.raises(ConfigError) as refused:
             receipt_signer(house.project, environ)
@@ -90,7 +91,7 @@ def test_a_key_in_a_commit_is_refused(house: House) -> None:
     environ = {"DATABOM_RECEIPT_KEY": str(house.project / "receipt.key")}
     subprocess.run(["git", "init", "-q"], check=True)
     assert chosen(house.project, **environ)
-    signers._files.clear()
+    keyring._private.clear()
     subprocess.run(["git", "add", "-f", "receipt.key"], check=True)
     with pytest.raises(ConfigError, match="in every clone"):
         receipt_signer(house.project, environ)

@@ -152,7 +152,9 @@ def _run() -> int:  # noqa: PLR0911  # one return an exit code
     except Exception:  # noqa: BLE001  # the last line of defence: an internal error is 3, never a verdict
         import traceback
 
-        tell(traceback.format_exc().rstrip())
+        from databom.storage.redact import redact
+
+        tell(redact(traceback.format_exc().rstrip()))  # it may be another library's, with what it was given
         tell("databom: internal error; this is a bug, please report the lines above")
         return 3
     return code if isinstance(code, int) else 0

@@ -340,6 +340,9 @@ def configured_client() -> Any:
     """
     if not _is_configured():  # MLflow would make a store of its own in the working directory
         raise PluginError("no tracking server is configured", hint="set MLFLOW_TRACKING_URI")
+    from databom.storage.redact import hide_secrets_in_logs
+
+    hide_secrets_in_logs()  # MLflow lets urllib3 warn about every retry, with the URI's query
     try:
         return default_client()
     except ImportError as error:

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from databom.errors import ConfigError, InputError, MissingError, StorageError
+from databom.hosts import git
 from databom.model import times
 from databom.model.text import printable
 from databom.storage import files
@@ -18,6 +19,7 @@ from databom.trust.root import TrustRoot, parse_draft
 from databom.trust.root_editing import Removed, add_key, remove_key
 
 MAX_KEY_BYTES = 64 * 1024
+_OTHERS = 0o077
 MIN_KEYID = 8
 """Digits of a keyid that are enough to name one key among those of a root."""
 
@@ -53,13 +55,43 @@ def key_id(path: Path | str) -> str:
     return _public(raw, path).keyid
 
 
+# Many things are signed with one file, and asking git takes longer than signing.
+_private: dict[tuple[str, int, int, int], PrivateKey] = {}
+
+
 def read_private_key(path: Path | str) -> PrivateKey:
-    """Read a signing key.
+    """Read a signing key that is a secret: only its owner can read the file, and it is in no commit.
 
     Raises:
-        ConfigError: no such file, not a private key, encrypted, or of a kind databom does not sign with.
+        ConfigError: no such file, not a private key, encrypted, or of a kind databom does not sign with; others can
+            read it, or git has it.
     """
-    return PrivateKey.from_pem(_read_key(path))
+    place = Path(path)
+    try:
+        status = place.stat()
+    except (OSError, ValueError) as error:
+        _read_key(path)  # says what is the matter with it
+        raise ConfigError(f"the key file {printable(str(path))} came and went") from error
+    stamp = (os.fspath(place.absolute()), status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
+    if stamp not in _private:
+        key = PrivateKey.from_pem(_read_key(path))
+        _require_secret(place, status.st_mode)
+        _private[stamp] = key
+    return _private[stamp]
+
+
+def _require_secret(path: Path, mode: int) -> None:
+    shown = printable(os.fspath(path))
+    if mode & _OTHERS and os.name == "posix":
+        raise ConfigError(
+            f"the key file {shown} is not only its owner's (mode {mode & 0o777:04o}): it is not used",
+            hint=f"chmod 600 {shown}; if others may have read it, make a new key",
+        )
+    if git.tracks(path):
+        raise ConfigError(
+            f"the key file {shown} is in git, and so in every clone: it is not used",
+            hint="make a new key outside of the repository: databom key new FILE",
+        )
 
 
 def read_public_key(path: Path | str) -> PublicKey:
@@ -82,12 +114,18 @@ def _public(raw: bytes, path: Path | str) -> PublicKey:
 
 
 def _read_key(path: Path | str) -> bytes:
+    if "PRIVATE KEY" in str(path):  # it must not be repeated
+        raise ConfigError(
+            "the text of a private key was given where the path of its file is asked for",
+            hint="others may have seen it in a command line: make a new key, and give the path of its file",
+        )
+    shown = printable(str(path))
     try:
         return files.read_bounded(Path(path), MAX_KEY_BYTES)
     except MissingError:
-        raise ConfigError(f"there is no key file {path}", hint="`databom key new FILE` makes one") from None
+        raise ConfigError(f"there is no key file {shown}", hint="`databom key new FILE` makes one") from None
     except StorageError as error:
-        raise ConfigError(f"the key file {path} cannot be read: {error}", hint=error.hint) from None
+        raise ConfigError(f"the key file {shown} cannot be read: {error}", hint=error.hint) from None
 
 
 def trust_add(

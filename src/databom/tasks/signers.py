@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 from databom.errors import ConfigError, DatabomError, InputError, PluginError
-from databom.hosts import git
 from databom.model.text import printable
 from databom.storage.files import is_taken
 from databom.tasks.keyring import read_private_key
@@ -35,7 +34,6 @@ _logger = logging.getLogger(__name__)
 GROUP = "databom.signers"
 KEY, KEY_PEM = "DATABOM_RECEIPT_KEY", "DATABOM_RECEIPT_KEY_PEM"
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):(?!\Z)")
-_OTHERS = 0o077
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,45 +60,12 @@ def receipt_signer(root: Path, environ: Mapping[str, str] = os.environ) -> Chose
     if named:
         scheme = _SCHEME.match(named)
         if scheme is None:
-            return Chosen(_file(Path(named).expanduser()))
+            return Chosen(read_private_key(Path(named).expanduser()))
         if scheme[1] == "file":
-            return Chosen(_file(Path(re.sub(r"\Afile:(//)?", "", named))))
+            return Chosen(read_private_key(Path(re.sub(r"\Afile:(//)?", "", named))))
         return Chosen(_plugin(scheme[1], named))
     own = root / ".databom" / "keys" / "receipt.pem"
-    return Chosen(_file(own), is_development=True) if is_taken(own) else None
-
-
-# A grid search signs a hundred receipts with one file, and asking git takes longer than signing.
-_files: dict[tuple[str, int, int, int], Signer] = {}
-
-
-def _file(path: Path) -> Signer:
-    shown = printable(os.fspath(path))
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        raise ConfigError(f"there is no key file {shown}", hint="`databom key new FILE` makes one") from None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"the key file {shown} cannot be looked at ({type(error).__name__})") from error
-    stamp = (os.fspath(path.absolute()), status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
-    if stamp not in _files:
-        _files[stamp] = _checked(path, status.st_mode, shown)
-    return _files[stamp]
-
-
-def _checked(path: Path, mode: int, shown: str) -> Signer:
-    key = read_private_key(path)
-    if mode & _OTHERS:
-        raise ConfigError(
-            f"the key file {shown} is not only its owner's (mode {mode & 0o777:04o}): it is not used",
-            hint=f"chmod 600 {shown}; if others may have read it, make a new key",
-        )
-    if git.tracks(path):
-        raise ConfigError(
-            f"the key file {shown} is in git, and so in every clone: it is not used",
-            hint="make a new key outside of the repository: databom key new FILE",
-        )
-    return key
+    return Chosen(read_private_key(own), is_development=True) if is_taken(own) else None
 
 
 def _plugin(scheme: str, uri: str) -> Signer:
