@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from databom.errors import DatabomError, PluginError
-from databom.hosts.tracking import artifact_repository, configured_client, is_gone, shown_uri
+from databom.hosts.tracking import artifact_repository, bounded, configured_client, is_gone, shown_uri
 from databom.model.text import printable
 from databom.storage.files import read_bounded
 
+T = TypeVar("T")
 MAX_LISTED = 200_000
 MAX_RUNS = 10_000
 """Runs that are looked at for one tag, the newest."""
@@ -48,6 +50,9 @@ class Tracked:
         self.shown = shown_uri(self._uri)
         """Where it is, without a password."""
 
+    def _call(self, call: Callable[[], T]) -> T:
+        return bounded(self._client, call)
+
     def run(self, run_id: str) -> TrackedRun | None:
         """A run; None where the server knows none of this id. A deleted one is one as long as the server keeps it.
 
@@ -55,7 +60,7 @@ class Tracked:
             PluginError: it cannot be had.
         """
         try:
-            return _shown(self._client.get_run(run_id))
+            return _shown(self._call(lambda: self._client.get_run(run_id)))
         except Exception as error:  # noqa: BLE001  # MLflow raises whatever its store raises, secrets included
             if is_gone(error):
                 return None
@@ -69,26 +74,19 @@ class Tracked:
         """
         from mlflow.entities import ViewType
 
-        left, token = MAX_RUNS, None
+        def experiments(at: str | None) -> Any:
+            return self._call(lambda: self._client.search_experiments(ViewType.ALL, page_token=at))
+
+        def runs(at: str | None) -> Any:
+            wanted, order = f"tags.`{tag}` LIKE '%'", ["attributes.start_time DESC"]
+            return self._call(
+                lambda: self._client.search_runs(places, wanted, ViewType.ALL, _PAGE, order, at)
+            )
+
         try:
-            experiments = [
-                one.experiment_id
-                for one in _pages(lambda at: self._client.search_experiments(ViewType.ALL, page_token=at))
-            ]
-            while experiments and left > 0:
-                page = self._client.search_runs(
-                    experiments,
-                    f"tags.`{tag}` LIKE '%'",
-                    ViewType.ALL,
-                    min(left, _PAGE),
-                    ["attributes.start_time DESC"],
-                    token,
-                )
-                left -= len(page)
-                yield from map(_shown, page)
-                token = page.token
-                if not token:
-                    return
+            places = [one.experiment_id for one in _pages(experiments)]
+            if places:
+                yield from map(_shown, islice(_pages(runs), MAX_RUNS))
         except Exception as error:  # noqa: BLE001
             raise _refused("runs cannot be searched for", self.shown, error) from None
 
@@ -107,7 +105,7 @@ class Tracked:
             PluginError: they cannot be had.
         """
         try:
-            model = self._client.get_logged_model(model_id)
+            model = self._call(lambda: self._client.get_logged_model(model_id))
         except Exception as error:  # noqa: BLE001
             if is_gone(error):
                 return None
@@ -124,14 +122,15 @@ class Tracked:
                 f"artifacts at {self.shown} are read by its own tools alone",
                 hint="download them, and compare their digests with those of the receipt",
             )
-        return Artifacts(repository, self.shown)
+        return Artifacts(repository, self.shown, self._call)
 
 
 class Artifacts:
     """Files of one run or model. Its methods raise PluginError where the store does not answer."""
 
-    def __init__(self, repository: Any, shown: str) -> None:
+    def __init__(self, repository: Any, shown: str, call: Callable[[Callable[[], Any]], Any]) -> None:
         self._repository = repository
+        self._call = call
         self._shown = shown
         self._folders: dict[str, dict[str, bool]] = {}
 
@@ -167,9 +166,8 @@ class Artifacts:
     def _listed(self, folder: str) -> dict[str, bool]:
         if folder not in self._folders:
             try:
-                found = {
-                    one.path: bool(one.is_dir) for one in self._repository.list_artifacts(folder or None)
-                }
+                entries = self._call(lambda: self._repository.list_artifacts(folder or None))
+                found = {one.path: bool(one.is_dir) for one in entries}
             except Exception as error:  # noqa: BLE001
                 if not is_gone(error):
                     raise _refused("artifacts cannot be listed", self._shown, error) from None
@@ -182,7 +180,7 @@ class Artifacts:
     @contextmanager
     def _fetched(self, path: str) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="databom-", ignore_cleanup_errors=True) as place:
-            try:
+            try:  # as long as it takes: a model may be large, and MLflow gives up on a server that sends nothing
                 local = Path(self._repository.download_artifacts(path, place))
             except Exception as error:  # noqa: BLE001
                 raise _refused(f"{printable(path)} cannot be read", self._shown, error) from None
@@ -191,10 +189,10 @@ class Artifacts:
             yield local
 
 
-def _refused(what: str, shown: str, error: Exception) -> DatabomError:
+def _refused(what: str, shown: str, error: Exception) -> PluginError:
     """MLflow's error as ours. Its own words may hold a password, and are not repeated."""
     if isinstance(error, DatabomError):
-        return error
+        return PluginError(str(error), hint=error.hint)
     return PluginError(
         f"{what} from {shown} ({type(error).__name__})", hint="check MLFLOW_TRACKING_URI, or try again"
     )
@@ -208,7 +206,7 @@ def _shown(run: Any) -> TrackedRun:
     )
 
 
-def _pages(search: Any) -> Iterator[Any]:
+def _pages(search: Callable[[str | None], Any]) -> Iterator[Any]:
     token = None
     while True:
         page = search(token)

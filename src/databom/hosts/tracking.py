@@ -202,7 +202,7 @@ def run_tags(run_id: str) -> dict[str, str]:
     """
     client = configured_client()
     try:
-        tags: Mapping[str, str] = _read(client, lambda: client.get_run(run_id).data.tags)
+        tags: Mapping[str, str] = bounded(client, lambda: client.get_run(run_id).data.tags)
     except Exception as error:  # noqa: BLE001  # MLflow raises whatever its store raises, secrets included
         raise PluginError(
             f"the run cannot be read from {shown_uri(str(client.tracking_uri))} ({type(error).__name__})",
@@ -224,7 +224,7 @@ def run_artifacts(run_id: str, folder: str, limits: Mapping[str, int]) -> dict[s
     """
     client = configured_client()
     try:
-        found = _read(client, lambda: _downloaded(client, run_id, folder, limits))
+        found = bounded(client, lambda: _downloaded(client, run_id, folder, limits))
     except Exception as error:  # noqa: BLE001  # MLflow raises whatever its store raises, secrets included
         raise _no_artifact(client, next(iter(limits)), type(error).__name__) from None
     if next(iter(limits)) not in found:
@@ -300,7 +300,7 @@ def model_page(uri: str) -> ModelPage:
         )
 
     try:
-        return _read(client, ask)
+        return bounded(client, ask)
     except Exception as error:  # noqa: BLE001  # MLflow raises whatever its store raises, secrets included
         raise PluginError(
             f"{printable(uri)} cannot be read from {shown_uri(str(client.tracking_uri))} ({type(error).__name__})",
@@ -318,7 +318,13 @@ def _run_of(client: Any, source: str) -> str | None:
     return str(client.get_logged_model(model).source_run_id or "") or None
 
 
-def _read(client: Any, call: Callable[[], T]) -> T:
+def bounded(client: Any, call: Callable[[], T]) -> T:
+    """What a call to the tracking server answers, within `READ_SECONDS`.
+
+    Raises:
+        UnreachableError: it took longer.
+        Exception: whatever MLflow raises.
+    """
     return within(call, READ_SECONDS, shown_uri(str(client.tracking_uri)))
 
 

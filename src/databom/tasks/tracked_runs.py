@@ -70,6 +70,7 @@ def look(run_ids: Sequence[str], *, search: str | None = None) -> Looked:
             if run is not None:
                 _anchors(found, server, run)
         except PluginError as error:
+            found.runs.pop(run_id, None)
             found.findings.append(_unanswered(_named(run_id), str(error)))
     if search is not None:
         try:
