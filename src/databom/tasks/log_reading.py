@@ -18,7 +18,7 @@ from databom.log.tiles import WIDTH
 from databom.log.tlogproof import MAX_PROOF_BYTES, TlogProof
 from databom.model import times
 from databom.model.digest import hex_of, sha256
-from databom.model.finding import Finding, Report, Subject, findings_of
+from databom.model.finding import Finding, Report, Severity, Subject, findings_of
 from databom.model.text import printable
 from databom.storage import files
 from databom.storage.location import Location, parse_location
