@@ -97,7 +97,7 @@ def test_a_run_that_went_on(inside: Path, house: House) -> None:
     answer = house.json("log", "verify", "--run", run_id)
     assert (answer.code, answer.blocking) == (0, set()), answer.out
     artifact(run_id, "out/weights.txt").write_text("weights")  # as its first part left it
-    assert house.json("log", "verify", "--run", run_id).blocking == {"capture.edited"}
+    assert house.json("log", "verify", "--run", run_id).blocking == {"capture.differs"}
 
 
 def test_a_project_whose_runs_carry_tags_alone(inside: Path, house: House) -> None:
@@ -121,13 +121,13 @@ def test_i08_a_tag_that_was_edited(inside: Path, house: House, tag: str) -> None
     assert answer.code == 1
     (finding,) = [one for one in answer.findings if one["severity"] == "block"]
     assert finding["subject"] == f"run {run_id}: tag databom.{tag}"
-    assert finding["code"] == ("log.corrupt" if tag == "checkpoint" else "capture.edited")
+    assert finding["code"] == ("log.corrupt" if tag == "checkpoint" else "capture.differs")
     if tag == "checkpoint":
         return
     assert finding["found"] == "unverified"
     client().delete_tag(run_id, f"databom.{tag}")
     answer = house.json("log", "verify", "--run", run_id)
-    assert (answer.code, answer.blocking) == (1, {"capture.edited"})
+    assert (answer.code, answer.blocking) == (1, {"capture.differs"})
 
 
 def another_bom(run_id: str) -> None:
@@ -157,14 +157,14 @@ def another_proof(run_id: str) -> None:
 @pytest.mark.parametrize(
     ("change", "code", "where"),
     [
-        *((replace(one), "capture.edited", one) for one in ("out/weights.txt", "databom/report.json")),
-        *((replace(f"databom/{one}"), "capture.edited", f"databom/{one}")
+        *((replace(one), "capture.differs", one) for one in ("out/weights.txt", "databom/report.json")),
+        *((replace(f"databom/{one}"), "capture.differs", f"databom/{one}")
           for one in ("receipt.dsse.json", "run.json", "environment.txt", "bom.cdx.json")),
         *((remove(one), "capture.gone", one)
           for one in ("out/weights.txt", "databom/receipt.dsse.json", "databom/receipt.tlog-proof",
                       "databom/bom.cdx.json")),
-        (another_bom, "capture.edited", "databom/bom.cdx.json"),
-        (another_proof, "capture.edited", "databom/receipt.tlog-proof"),
+        (another_bom, "capture.differs", "databom/bom.cdx.json"),
+        (another_proof, "capture.differs", "databom/receipt.tlog-proof"),
     ],
 )  # fmt: skip
 def test_i08_an_artifact_that_was_replaced(
@@ -198,7 +198,7 @@ def test_i08_a_model_that_was_replaced(inside: Path, house: House) -> None:
     ):
         change()
         answer = house.json("log", "verify", "--run", run_id)
-        assert (answer.code, answer.blocking) == (1, {"capture.edited"})
+        assert (answer.code, answer.blocking) == (1, {"capture.differs"})
         assert f"run {run_id}: models/{made.model_id}/{where}" in {one["subject"] for one in answer.findings}
         undo()
     assert house.json("log", "verify", "--run", run_id).code == 0
@@ -320,6 +320,22 @@ def test_h04_another_history_is_seen_from_any_run(inside: Path, house: House) ->
         assert answer.findings[0]["expected"] != answer.findings[0]["found"]
 
 
+def test_a_checkpoint_at_the_server_vouches_for_no_key_past_its_window(inside: Path, house: House) -> None:
+    """Whoever has an old key, and may write to the server, could have put there what he signed since."""
+    run_id = train()
+    path = inside / "provenance" / "trust.json"
+    root = json.loads(path.read_text())
+    (keyid,) = root["roles"]["log"]["keyids"]
+    root["keys"][keyid]["valid_until"] = "2026-01-01T00:00:00Z"
+    root["keys"][keyid]["valid_from"] = None
+    path.write_text(json.dumps(root))
+    assert house.json("log", "verify").code == 0  # it was kept here before
+    forget_the_anchors(inside)
+    for option in ((), ("--run", run_id), ("--all-runs",)):
+        answer = house.json("log", "verify", *option)
+        assert (answer.code, answer.blocking) == (1, {"signature.expired"}), option
+
+
 def test_an_auditor_needs_no_project(inside: Path, house: House) -> None:
     run_id = train()
     trust = inside / "provenance" / "trust.json"
@@ -329,7 +345,7 @@ def test_an_auditor_needs_no_project(inside: Path, house: House) -> None:
     assert (answer.code, answer.blocking) == (0, set()), answer.out
     client().set_tag(run_id, "databom.pack.license", "CC0-1.0")
     answer = house.json("log", "verify", *there, "--run", run_id, cwd=house.base)
-    assert (answer.code, answer.blocking) == (1, {"capture.edited"})
+    assert (answer.code, answer.blocking) == (1, {"capture.differs"})
 
 
 def test_a_checkpoint_of_another_log_says_nothing_about_this_one(inside: Path, house: House) -> None:

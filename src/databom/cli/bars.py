@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING
 
@@ -10,11 +9,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 DRAW_EVERY_SECONDS = 0.1
-
-
-def hide_bars_of_mlflow() -> None:
-    """Keep stderr ours while small files are fetched: MLflow draws a bar for each. For commands that start no other."""
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 
 class Bars:

@@ -34,11 +34,9 @@ def explain(options: Common, target: str, html: Path | None) -> None:
       declared    somebody says so: the evidence names who
       missing     nothing here shows it
     """  # noqa: D301  # \b is click's mark for a verbatim paragraph
-    from databom.cli.bars import hide_bars_of_mlflow
     from databom.hosts.tracking import be_brief
     from databom.tasks.explaining import explain as task
 
-    hide_bars_of_mlflow()
     be_brief()
     explanation = task(target, project=options.project)
     if html is not None:

@@ -102,10 +102,10 @@ def log_verify(
 
     Those in git (provenance/checkpoint) and in this clone count always. A log that holds is remembered here.
     """
-    from databom.cli.bars import hide_bars_of_mlflow
+    from databom.hosts.tracking import be_brief
     from databom.tasks.log_reading import log_verify as task
 
-    hide_bars_of_mlflow()
+    be_brief()
 
     answer = task(
         *checkpoints, runs=runs, all_runs=all_runs, location=location, trust=trust, project=options.project

@@ -34,7 +34,7 @@ from databom.tasks.finding_receipts import MAX_LIST_BYTES
 from databom.tasks.outputs import OURS, UNSTABLE
 from databom.tasks.receipting import REPORT_FILE
 
-EDITED, GONE = "capture.edited", "capture.gone"
+EDITED, GONE = "capture.differs", "capture.gone"
 _ARTIFACTS, _MODELS = "artifacts/", "models/"
 _MAX_BOM_BYTES = 64 * 1024 * 1024
 _BEFORE = "before it pointed to the receipt"
@@ -245,7 +245,7 @@ def _digest(one: Mapping[str, Any]) -> str | None:
 
 
 def edited(where: str, expected: str | None, found: str | None) -> Finding:
-    """`capture.edited`."""
+    """`capture.differs`."""
     return Finding(
         EDITED,
         Severity.BLOCK,
