@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,21 +12,9 @@ from typing import Any
 import pytest
 
 from support.house import House
-from support.tracking import Switchboard, make_metadata, mlflow_server
+from support.tracking import Switchboard, mlflow_server
 
 FILES = {"images/cat.jpg": b"a cat\n", "images/dog.jpg": b"a dog, longer\n", "labels.csv": b"cat,dog\n"}
-
-
-@pytest.fixture(scope="session", autouse=True)
-def metadata(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """databom's entry points as pyproject.toml has them, found before those of an older installation.
-
-    They are on sys.path before any test imports MLflow, which reads them once.
-    """
-    folder = make_metadata(tmp_path_factory.mktemp("metadata"))
-    sys.path.insert(0, str(folder))
-    assert "mlflow.tracking" not in sys.modules
-    return folder
 
 
 @dataclass(frozen=True)
