@@ -114,6 +114,13 @@ def test_a_link_to_itself_is_no_answer(pinned: House) -> None:
     assert OUT in answer.err
 
 
+def test_a_project_that_is_named_by_a_way_up_or_a_link(pinned: House) -> None:
+    """Only what is inside of the project counts, not the way to it."""
+    assert pinned.cli("check", "--project", "../project").code == 0
+    (pinned.base / "other").symlink_to(pinned.project)
+    assert pinned.cli("check", "--project", pinned.base / "other").code == 0
+
+
 @pytest.mark.parametrize("folder", ["manifests", "reports"])
 def test_what_is_kept_is_not_written_elsewhere(house: House, folder: str) -> None:
     house.init()

@@ -348,8 +348,9 @@ class _Stage:
     @classmethod
     def of_pin(cls, place: Project, name: str) -> _Stage | None:
         """The same for a pin that is kept."""
+        pin = place.pin(name)
         kept = (place.envelope_path(name), place.timestamps_path(name), place.index_path(name))
-        return cls.prepare(place, name, place.pin(name), *(path.exists() for path in kept))
+        return cls.prepare(place, name, pin, *(path.exists() for path in kept))
 
     @property
     def is_current(self) -> bool:

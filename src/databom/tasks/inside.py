@@ -15,13 +15,15 @@ from databom.model.text import printable
 
 
 def leads_out(root: Path, path: Path) -> Path | None:
-    """The link on the way to `path`, which is below `root`, that leads out of `root`; None where there is none."""
+    """What leads out of `root` on the way to `path`: a link, or the path itself; None where nothing does."""
+    if not path.is_relative_to(root) or ".." in path.relative_to(root).parts:
+        return path
     steps = [path, *path.parents]
     for step in reversed(steps[: steps.index(root)]):
         try:
             if step.is_symlink() and not step.resolve().is_relative_to(root.resolve()):
                 return step
-        except OSError:  # where one may not look, whoever opens it says so
+        except (OSError, ValueError):  # where one may not look, whoever opens it says so
             return None
         except RuntimeError:  # a link to itself
             return step
@@ -38,6 +40,6 @@ def require_inside(root: Path, path: Path) -> Path:
     if link is None:
         return path
     raise ConfigError(
-        f"{printable(os.fspath(link.relative_to(root)))} is a link that leads out of the project, and is not followed",
+        f"{printable(os.path.relpath(link, root))} is a link that leads out of the project, and is not followed",
         hint="put the folder or the file itself there: what lies elsewhere changes without any commit",
     )
