@@ -80,6 +80,8 @@ def project(request: pytest.FixtureRequest, tmp_path: Path, env: dict[str, str])
     (root / "provenance/manifests").mkdir(parents=True)
     (root / "provenance/trust.json").write_text("{}")
     (root / "provenance/manifests/faces.json").write_text("{}")
+    (root / "provenance/evidence/faces").mkdir(parents=True)
+    (root / "provenance/evidence/faces/README.md").write_text("")
     (root / "databom.lock").write_text(
         '{"version": 1, "pins": {"faces": {"manifest": "sha256:aa"}}, "seen": {}}'
     )
