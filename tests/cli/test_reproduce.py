@@ -582,14 +582,16 @@ def test_it_speaks_for_nobody(house: House, monkeypatch: pytest.MonkeyPatch) -> 
 
 HANG = (
     "'AGAIN' in os.environ and (os.fork() or True) "
-    "and (print('HANGS', os.getpid(), flush=True) or __import__('time').sleep(900))"
+    "and (open(f'{os.environ[\"AGAIN\"]}/{os.getpid()}', 'x').close() or __import__('time').sleep(900))"
 )
+"""Two processes that leave their ids in a folder and do nothing for long."""
 
 
 def test_its_time_is_over(house: House, temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project(house, then=HANG)
     run = train(house)
-    monkeypatch.setenv("AGAIN", "1")
+    (house.base / "again").mkdir()
+    monkeypatch.setenv("AGAIN", str(house.base / "again"))
     answer = house.json("reproduce", run, "--yes", "--timeout", "5")
     assert (answer.code, subjects(answer)) == (3, {"command"})
     assert answer.findings[-1]["found"] == "its time was over"
@@ -600,19 +602,23 @@ def test_its_time_is_over(house: House, temporary: Path, monkeypatch: pytest.Mon
 def test_interrupted_it_leaves_nothing(house: House, sent: signal.Signals, code: int) -> None:
     project(house, then=HANG)
     run = train(house)
-    folder = house.base / "temporary"
+    folder, again = house.base / "temporary", house.base / "again"
     folder.mkdir()
+    again.mkdir()
     before = everything(house)
     process = subprocess.Popen(
-        [sys.executable, "-m", "databom", "reproduce", run, "--yes"],
-        cwd=house.project, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        env={**os.environ, "AGAIN": "1", "TMPDIR": str(folder)},
+        # A background job of a shell ignores Ctrl-C, and so would all it starts.
+        ["env", "--default-signal=INT", sys.executable, "-m", "databom", "reproduce", run, "--yes"],
+        cwd=house.project, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        env={**os.environ, "AGAIN": str(again), "TMPDIR": str(folder)},
     )  # fmt: skip
-    assert process.stderr is not None
-    said = (line for line in process.stderr if line.startswith("HANGS"))
-    children = [int(next(said).split()[1]) for _ in range(2)]
+    end = time.monotonic() + 120
+    while len(list(again.iterdir())) < 2 and process.poll() is None and time.monotonic() < end:
+        os.sched_yield()
+    children = [int(one.name) for one in again.iterdir()]
+    assert len(children) == 2
     process.send_signal(sent)
-    process.communicate(timeout=60)
+    process.wait(timeout=60)
     assert process.returncode == code
     assert list(folder.iterdir()) == []
     assert everything(house) == before
