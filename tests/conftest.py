@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-
-from support.tracking import make_metadata
 
 os.environ.setdefault("DVC_NO_ANALYTICS", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -31,18 +27,6 @@ pytest_plugins = ["support.fixtures_r2", "support.house", "support.mounts", "sup
 def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What the tests' machine remembers is nobody else's."""
     os.environ["DATABOM_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-
-
-@pytest.fixture(scope="session", autouse=True)
-def metadata(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """databom's entry points as pyproject.toml has them, found before those of an older installation.
-
-    They are on sys.path before any test imports MLflow, which reads them once.
-    """
-    folder = make_metadata(tmp_path_factory.mktemp("metadata"))
-    sys.path.insert(0, str(folder))
-    assert "mlflow.tracking" not in sys.modules
-    return folder
 
 
 _SERVED = ("s3", "dvc", "mlflow", "slow")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +14,28 @@ from typing import Any
 import pytest
 
 from support.house import House
-from support.tracking import Switchboard, mlflow_server
+from support.tracking import Switchboard, make_metadata, mlflow_server
 
 FILES = {"images/cat.jpg": b"a cat\n", "images/dog.jpg": b"a dog, longer\n", "labels.csv": b"cat,dog\n"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def metadata(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """databom's entry points as pyproject.toml has them, found before those of an older installation.
+
+    MLflow reads them once. A test that made it do so before these were in place does no harm where they are the same.
+    """
+    installed = _entry_points()
+    folder = make_metadata(tmp_path_factory.mktemp("metadata"))
+    sys.path.insert(0, str(folder))
+    assert "mlflow.tracking" not in sys.modules or installed == _entry_points()
+    return folder
+
+
+def _entry_points() -> set[tuple[str, str, str]]:
+    return {
+        (one.group, one.name, one.value) for one in importlib.metadata.distribution("databom").entry_points
+    }
 
 
 @dataclass(frozen=True)
