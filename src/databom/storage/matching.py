@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 from databom.errors import StorageError
 from databom.storage.localfile import is_settled
-from databom.storage.posix import close
 from databom.storage.tree import OPEN_FILE, TreeBatch
 
 
@@ -44,7 +43,7 @@ def match_small(
     """
     size, careful, looks = 0, [], []
     above, directory = None, -1
-    sha = hashlib.sha256
+    sha, look, read, close = hashlib.sha256, os.fstat, os.read, os.close
     for at, (path, declared, sha256) in enumerate(files):
         parent, _, name = path.rpartition("/")
         try:
@@ -56,11 +55,11 @@ def match_small(
             careful.append(at)
             continue
         try:
-            status = os.fstat(descriptor)
+            status = look(descriptor)
             length = status.st_size
             if length <= most and status.st_nlink == 1 and S_ISREG(status.st_mode):
                 settled = settle is not None and length > settle and is_settled(descriptor)
-                data = os.read(descriptor, length + 1)
+                data = read(descriptor, length + 1)
                 whole = len(data) == length and (declared is None or declared == length)
                 if whole and sha(data).hexdigest() == sha256:
                     size += length
@@ -71,5 +70,8 @@ def match_small(
         except OSError:
             careful.append(at)
         finally:
-            close(descriptor)
+            try:  # noqa: SIM105  # as `posix.close`, without the call
+                close(descriptor)
+            except OSError:
+                pass
     return Matched(size, careful, looks)
