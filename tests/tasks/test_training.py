@@ -212,6 +212,8 @@ def test_runs_in_one_process_have_one_receipt_each(house: House) -> None:
         ({"RANK": "1"}, False),
         ({"LOCAL_RANK": "1"}, False),
         ({"SLURM_PROCID": "3"}, False),
+        ({"PMI_RANK": "1"}, False),
+        ({"HOROVOD_RANK": "2"}, False),
         ({"RANK": "0", "LOCAL_RANK": "1", "SLURM_PROCID": "3"}, True),
         ({"RANK": ""}, True),
     ],

@@ -51,7 +51,7 @@ def own_folder(root: Path, *parts: str) -> Path:
     return place
 
 
-RANKS = ("RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID", "LOCAL_RANK")
+RANKS = ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "HOROVOD_RANK", "SLURM_PROCID", "LOCAL_RANK")
 """Variables by which launchers tell a process its place among its equals; the first that is set counts."""
 
 
