@@ -378,7 +378,7 @@ def test_a_witness_needs_no_project_and_reads_over_https(
     assert (house.base / "state").read_bytes().count(b"\n3\n") == 1
     refused = house.cli(*arguments, "--attach", cwd=house.base)
     assert (refused.code, "can only be read" in refused.err) == (2, True)
-    web.put("/logs/pets/tile/0/000.p/3", bytes(96))
+    web.put("/logs/pets/tile/0/000.p/3", b"x" * 96)
     answer = house.json(*arguments, cwd=house.base)
     assert (answer.code, answer.blocking) == (1, {"log.corrupt"})
 
@@ -418,3 +418,17 @@ def test_a_team_shares_one_log_in_a_bucket(
     answer = house.json("log", "verify", cwd=clone)
     assert (answer.code, answer.report["log"]["size"]) == (0, 2)
     assert not (house.project / ".databom" / "log").exists()
+
+
+@pytest.mark.parametrize("left", [b"", bytes(200)])
+def test_g02_a_power_cut_that_takes_what_was_kept_takes_nothing_else(
+    house: House, place: Project, left: bytes
+) -> None:
+    remember(place, PAID)
+    (memory,) = (house.project / ".databom" / "checkpoints").glob("[0-9a-f]*")
+    anchor = house.project / "provenance" / "checkpoint"
+    for path in (memory, anchor):
+        path.write_bytes(left)
+    house.ok("log", "verify")
+    remember(place, PAID)
+    assert memory.read_bytes() == anchor.read_bytes() == (folder(house) / "checkpoint").read_bytes()

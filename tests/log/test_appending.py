@@ -203,7 +203,6 @@ def test_a_claim_of_a_stranger_is_not_finished(small: SmallLog) -> None:
     head = small.reader().edge()
     claim = Staged(ORIGIN, head.size, head.root(), (b"put into our mouth",))
     folder = small.folder / ".state" / "staged"
-    folder.mkdir()
     good = claim.signed([small.key])
     for bad in (
         claim.signed([PrivateKey.generate()]),
@@ -229,13 +228,64 @@ def test_a_claim_of_a_stranger_is_not_finished(small: SmallLog) -> None:
 def test_an_edge_that_was_changed_is_not_built_on(small: SmallLog) -> None:
     small.append(b"one", b"two")
     path = small.folder / "tile" / "0" / "000.p" / "2"
-    path.write_bytes(bytes(64))
+    path.write_bytes(b"x" * 64)
     with pytest.raises(InputError) as caught:
         small.append(b"three")
     assert code_of(caught) == "log.corrupt"
+
+
+def test_an_append_flushes_what_no_power_cut_may_take_and_no_more(
+    small: SmallLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small.append(b"one")
+    flushed: list[str] = []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        flushed.append(path.relative_to(small.folder).as_posix())
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    small.append(b"two")
+    # The claim, the bundle, the checkpoint: each before its name, each name before the next step.
+    assert [name for name in flushed if not name.startswith(".state/coming/")] == [
+        ".state/staged",
+        "tile/entries/000.p",
+        ".",
+    ]
+    assert len(flushed) == 6
+
+
+@pytest.mark.parametrize("left", [None, b"", b"cut", bytes(64)])
+def test_g02_a_partial_tile_that_a_power_cut_took_is_computed_again(
+    small: SmallLog, left: bytes | None
+) -> None:
+    small.append(b"one", b"two")
+    path = small.folder / "tile" / "0" / "000.p" / "2"
     path.unlink()
+    if left is not None:
+        path.write_bytes(left)
+    assert small.entries() == [b"one", b"two"]
+    assert audit(small.reader(), {}, small.speakers).findings == ()
+    assert small.append(b"three") == range(2, 3)
+    assert len((path.parent / "3").read_bytes()) == 96
+
+
+@pytest.mark.parametrize("left", [b"", b"cut", None])
+def test_g02_the_next_writer_replaces_what_a_power_cut_tore(small: SmallLog, left: bytes | None) -> None:
+    small.append(b"one")
+    head = small.reader().edge()
+    claim = Staged(ORIGIN, head.size, head.root(), (b"two",))
+    (small.folder / claim.name).write_bytes(claim.signed([small.key]))
+    tile = small.folder / "tile" / "0" / "000.p" / "2"
+    whole = head.grown([leaf_hash(b"two")])[1][0].file[1]
+    tile.write_bytes(whole[:40] + bytes(24) if left is None else left and whole[:5])
+    assert small.append(b"three") == range(2, 3)
+    assert tile.read_bytes() == whole
+    (tile.parent / "4").write_bytes(b"another's")
     with pytest.raises(InputError) as caught:
-        small.append(b"three")
+        small.append(b"four")
     assert code_of(caught) == "log.corrupt"
 
 

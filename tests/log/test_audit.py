@@ -99,7 +99,9 @@ def test_h02_the_first_changed_entry_is_named(copy: SmallLog, changed: list[byte
     assert look(copy) == [("log.corrupt", first)]
 
 
-@pytest.mark.parametrize("name", ["tile/0/000", "tile/0/001.p/44", "tile/1/000.p/1", "tile/entries/000"])
+@pytest.mark.parametrize(
+    "name", ["tile/0/000", "tile/1/000.p/1", "tile/entries/000", "tile/entries/001.p/44"]
+)
 def test_h07_a_file_that_is_gone_or_torn_is_never_skipped(copy: SmallLog, name: str) -> None:
     path = copy.folder / name
     data = path.read_bytes()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -98,11 +98,11 @@ class FaultyShelf:
         with self._fault():
             return self._shelf.claim(name, data)
 
-    def keep(self, files: Sequence[tuple[str, bytes]], /) -> list[str]:
+    def keep(self, files: Sequence[tuple[str, bytes]], /, *, derived: Collection[str] = ()) -> list[str]:
         taken = []
         for one in files:
             with self._fault():
-                taken += self._shelf.keep([one])
+                taken += self._shelf.keep([one], derived=derived)
         return taken
 
     def update(self, name: str, change: Callable[[bytes | None], bytes | None], /) -> None:

@@ -6,7 +6,7 @@ A commit, in this order; the second step decides:
 2. claim the next place: `.state/staged/<size>` holds the new entries and is written only where nothing is. There is one
    such file for each size, so there is one history, whoever else is writing. Where another was faster, his commit is
    finished first, and this one starts again behind it;
-3. write the bundles and tiles, each durable before the next step;
+3. write the bundles and tiles, each durable before the next step, or computed from one that is;
 4. publish the checkpoint, only if it is larger than the one that is there.
 
 A writer who is killed leaves either nothing or a claim, and the next writer finishes that. A claim is signed: nobody
@@ -312,16 +312,18 @@ class Log:
         rows = [*self._tail, *staged.entries]
         first = head.size // WIDTH
         files = [tile.file for tile in tiles]
+        # Readers, and the next writer, compute a partial tile of leaves from its bundle, which is flushed.
+        derived = [one.file[0] for one in tiles if one.level == 0 and len(one.hashes) < WIDTH]
         for at in range(0, len(rows), WIDTH):
             row, index = rows[at : at + WIDTH], first + at // WIDTH
             files.append((bundle_name(index, len(row)), format_bundle(row)))
-        taken = self._shelf.keep(files)
+        taken = self._shelf.keep(files, derived=derived)
         if taken:
             refuse(taken[0], "other bytes stand where the log's next entries belong")
         self._publish(Checkpoint(self._origin, edge.size, edge.root()))
         self._tail = rows[len(rows) // WIDTH * WIDTH :]
         self._edge = edge
-        self._shelf.discard([staged.name if self._swept else _CLAIMS, *_outgrown(head.size, edge.size)])
+        self._shelf.discard([staged.name if self._swept else f"{_CLAIMS}/", *_outgrown(head.size, edge.size)])
         self._swept = True
 
     def _publish(self, checkpoint: Checkpoint) -> None:

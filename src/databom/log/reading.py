@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 from databom.errors import MissingError
 from databom.log.checkpoint import Checkpoint, Opened, Speakers, open_checkpoint
 from databom.log.merkle import (
+    HASH_BYTES,
     check_consistency,
     check_inclusion,
     leaf_hash,
@@ -121,13 +122,22 @@ class LogReader:
         """
         kept = self._tiles.get((level, index))
         if kept is None:
-            width = width_in(self.size, level, index)
-            name = tile_name(level, index, width)
-            kept = parse_tile(self.file(tile_name(level, index), name, MAX_TILE_BYTES), width, name)
+            kept = self._read_tile(level, index, width_in(self.size, level, index))
             self._tiles[level, index] = kept
             if len(self._tiles) > _TILES_KEPT:
                 self._tiles.popitem(last=False)
         return kept
+
+    def _read_tile(self, level: int, index: int, width: int) -> list[bytes]:
+        whole, name = tile_name(level, index), tile_name(level, index, width)
+        if level or width == WIDTH:
+            return parse_tile(self.file(whole, name, MAX_TILE_BYTES), width, name)
+        for one in (name, whole):
+            data = self._shelf.read(one, MAX_TILE_BYTES)
+            # Not flushed when it is written: what a power cut leaves is missing, cut, or has zeros.
+            if data and len(data) >= width * HASH_BYTES and bytes(HASH_BYTES) not in data:
+                return parse_tile(data, width, one)
+        return [leaf_hash(entry) for entry in self.bundle(index)]
 
     def bundle(self, index: int) -> list[bytes]:
         """The entries of a bundle, as far as the checkpoint covers it. Nobody vouches for them yet.

@@ -18,7 +18,7 @@ from databom.errors import ConfigError, MissingError
 from databom.storage.patience import PATIENCE, Patience, with_retries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from contextlib import AbstractContextManager
 
     from databom.storage.location import Location
@@ -59,8 +59,12 @@ class WritableShelf(Shelf, Protocol):
             StorageError: it cannot be written; the name may hold it or not.
         """
 
-    def keep(self, files: Sequence[tuple[str, bytes]], /) -> list[str]:
+    def keep(self, files: Sequence[tuple[str, bytes]], /, *, derived: Collection[str] = ()) -> list[str]:
         """Put all of these under their names, durably. Answers the names that hold other bytes, which stay.
+
+        Args:
+            files: names and bytes.
+            derived: names whose bytes can be computed again: a power cut may take or tear them.
 
         Raises:
             StorageError: one of them cannot be written; each is there whole or not at all.
@@ -76,7 +80,10 @@ class WritableShelf(Shelf, Protocol):
         """
 
     def discard(self, names: Iterable[str], /) -> None:
-        """Remove what is of no use any more, a folder with the files in it too. What cannot be removed stays."""
+        """Remove what is of no use any more: a file, a folder with its files, or with `/` at the end its files only.
+
+        What cannot be removed stays.
+        """
 
 
 class WebShelf:

@@ -4,8 +4,9 @@
     <root>/.state/coming/ files on their way to a name; whoever gets the lock sweeps what a kill left there
     <root>/.state/reserve room that is given back once the disk is full, so that the log can still say what failed
 
-A name never leads to half a file, also after a power cut: data is flushed before it has a name, and the name before
-anything refers to it. A flush that failed proves nothing when it is repeated, so it is not: the bytes are written anew.
+A name never leads to half a file, also after a power cut, unless its bytes are derived from another's: data is flushed
+before it has a name, and the name before anything refers to it. A flush that failed proves nothing when it is repeated,
+so it is not: the bytes are written anew.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from databom.storage import files, posix
 from databom.storage.directories import flush_directory, make_directories
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 _Answer = TypeVar("_Answer")
 _STATE = ".state"
@@ -113,22 +114,25 @@ class LocalShelf:
         """As `WritableShelf.claim`."""
         return not self.keep([(name, data)])
 
-    def keep(self, files_: Sequence[tuple[str, bytes]], /) -> list[str]:
+    def keep(self, files_: Sequence[tuple[str, bytes]], /, *, derived: Collection[str] = ()) -> list[str]:
         """As `WritableShelf.keep`."""
-        return self._with_reserve(lambda: self._keep(files_))
+        return self._with_reserve(lambda: self._keep(files_, derived))
 
-    def _keep(self, files_: Sequence[tuple[str, bytes]]) -> list[str]:
+    def _keep(self, files_: Sequence[tuple[str, bytes]], derived: Collection[str]) -> list[str]:
         taken: list[str] = []
         folders: dict[Path, None] = {}
-        with files.translated(self._root, "write into"), self._written([data for _, data in files_]) as ready:
+        bodies = [(data, name not in derived) for name, data in files_]
+        with files.translated(self._root, "write into"), self._written(bodies) as ready:
             for (name, data), temporary in zip(files_, ready, strict=True):
                 path = self._root / name
                 make_directories(path.parent)
-                folders[path.parent] = None
+                if name not in derived:
+                    folders[path.parent] = None
                 try:
                     posix.name_new(os.fspath(temporary), os.fspath(path))
                 except FileExistsError:
-                    if self.read(name, len(data)) != data:
+                    found = self.read(name, len(data)) or b""
+                    if found != data and not (name in derived and is_torn(found, data)):
                         taken.append(name)
                         continue
                     # The same bytes: but were they, and their name, ever flushed? These are.
@@ -146,7 +150,7 @@ class LocalShelf:
         if data is None:
             return
         path = self._root / name
-        with files.translated(path, "write"), self._written([data]) as ready:
+        with files.translated(path, "write"), self._written([(data, True)]) as ready:
             ready[0].replace(path)
             self._flush(path.parent)
 
@@ -158,19 +162,20 @@ class LocalShelf:
                 if path.is_dir() and not path.is_symlink():
                     for inner in path.iterdir():
                         inner.unlink()
-                    path.rmdir()
+                    if not name.endswith("/"):  # a folder that comes again would have to be flushed again
+                        path.rmdir()
                 else:
                     path.unlink()
 
     @contextlib.contextmanager
-    def _written(self, bodies: Sequence[bytes]) -> Iterator[list[Path]]:
-        """Flushed files with these bytes under temporary names, which are gone afterwards."""
+    def _written(self, bodies: Sequence[tuple[bytes, bool]]) -> Iterator[list[Path]]:
+        """Files with these bytes, flushed where that is asked, under temporary names, which are gone afterwards."""
         ready: list[Path] = []
         make_directories(self._temporary)
         folder = os.open(self._temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            together = len(bodies) > _ONE_BY_ONE
-            for data in bodies:
+            together = sum(durable for _, durable in bodies) > _ONE_BY_ONE
+            for data, durable in bodies:
                 temporary = self._temporary / secrets.token_hex(8)
                 ready.append(temporary)
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -178,11 +183,12 @@ class LocalShelf:
                     left = memoryview(data)
                     while left:
                         left = left[file.write(left) or 0 :]
-                    if not together:
+                    if durable and not together:
                         os.fsync(file.fileno())
             if together and not posix.syncfs(folder):
-                for temporary in ready:
-                    _flush_file(temporary)
+                for temporary, (_, durable) in zip(ready, bodies, strict=True):
+                    if durable:
+                        _flush_file(temporary)
             yield ready
         finally:
             posix.close(folder)
@@ -196,6 +202,13 @@ class LocalShelf:
             flush_directory(descriptor)
         finally:
             posix.close(descriptor)
+
+
+def is_torn(found: bytes, whole: bytes) -> bool:
+    """Whether a power cut can have left this of a file that was not flushed: its end is missing, parts are zeros."""
+    return len(found) <= len(whole) and all(
+        one in (0, wanted) for one, wanted in zip(found, whole, strict=False)
+    )
 
 
 def _flush_file(path: Path) -> None:

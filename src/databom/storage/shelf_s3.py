@@ -25,7 +25,7 @@ from databom.storage.s3upload import S3Writer, Stored
 from databom.storage.shelf import WebShelf
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from databom.storage.location import Location
 
@@ -65,8 +65,8 @@ class BucketShelf(WebShelf):
                     raise
                 _pause()
 
-    def keep(self, files: Sequence[tuple[str, bytes]], /) -> list[str]:
-        """As `WritableShelf.keep`."""
+    def keep(self, files: Sequence[tuple[str, bytes]], /, *, derived: Collection[str] = ()) -> list[str]:  # noqa: ARG002
+        """As `WritableShelf.keep`; a bucket loses nothing that it took."""
         from concurrent.futures import ThreadPoolExecutor
 
         with ThreadPoolExecutor(min(_AT_ONCE, len(files)) or 1) as pool:

@@ -70,7 +70,7 @@ class ProjectLog:
         """
         found = {}
         for path in (self.memory, self.anchor):
-            raw = read_optional(path, MAX_NOTE_BYTES)
+            raw = read_kept(path)
             if raw is not None:
                 found[path.relative_to(self.place.root).as_posix()] = raw
         return found
@@ -95,6 +95,16 @@ class ProjectLog:
                 raise ConfigError(f"{where} cannot be used: {error.problems[0].what}", hint=hint) from None
             held[where] = opened.checkpoint
         return held
+
+
+def read_kept(path: Path) -> bytes | None:
+    """A checkpoint as it was kept; None where there is none, or a power cut has left nothing of it.
+
+    Raises:
+        StorageError: one is there and cannot be read.
+    """
+    raw = read_optional(path, MAX_NOTE_BYTES)
+    return raw if raw is not None and raw.strip(b"\0") else None
 
 
 def gone(location: Location, anchors: Mapping[str, Checkpoint]) -> tuple[Finding, ...]:

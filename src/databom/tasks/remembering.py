@@ -19,15 +19,15 @@ from databom.errors import ConfigError
 from databom.log.appending import Log
 from databom.log.checkpoint import Checkpoint, parse_checkpoint
 from databom.log.events import Event, format_event
-from databom.log.note import MAX_NOTE_BYTES, parse_note
+from databom.log.note import parse_note
 from databom.log.reading import read_checkpoint
 from databom.model import times
 from databom.storage import files
 from databom.storage.patience import PATIENCE, Patience
 from databom.storage.shelf import open_writable_shelf
 from databom.tasks.keyring import key_id
-from databom.tasks.logs import ANCHOR, VARIABLE, ProjectLog, key_file, log_key
-from databom.tasks.project import Project, read_optional
+from databom.tasks.logs import ANCHOR, VARIABLE, ProjectLog, key_file, log_key, read_kept
+from databom.tasks.project import Project
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +103,15 @@ def keep(log: ProjectLog, raw: bytes) -> None:
     """
     place = log.place
     folder = place.state("checkpoints")
+    # A power cut that takes the log in this folder may take its memory; the log's own checkpoint is flushed. Of a log
+    # elsewhere the memory has to last. Git has what was committed, and the next event writes the other one again.
+    lasting = not (log.location.is_local and log.location.local_path.is_relative_to(place.state_dir))
     stated = parse_checkpoint(parse_note(raw).text)
     with files.exclusive(folder / "lock"):
-        for path, mode in ((log.memory, 0o600), (log.anchor, 0o644)):
-            found = read_optional(path, MAX_NOTE_BYTES)
+        for path, mode, durable in ((log.memory, 0o600, lasting), (log.anchor, 0o644, False)):
+            found = read_kept(path)
             if found is None or _is_older(found, stated):
-                files.write_atomic(path, raw, mode=mode)
+                files.write_atomic(path, raw, mode=mode, durable=durable)
 
 
 def _is_older(found: bytes, stated: Checkpoint) -> bool:
