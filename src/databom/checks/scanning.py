@@ -2,7 +2,7 @@
 
 An asset's bytes are read once more for this: hashed, compared with the manifest's digest, and the very same bytes are
 handed to the scanners (`databom.checks.scanworker`). So what is said of an asset is said of its digest, whatever stood
-in the file when it was verified a moment ago, and it can be remembered by the digest (`databom.storage.scancache`).
+in the file when it was verified a moment ago, and it can be remembered by the digest (`databom.storage.answercache`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from databom.errors import PluginError
 from databom.scanners import media, registry
 from databom.scanners.looking import FAILED, Seen
 from databom.scanners.protocol import Identity
-from databom.storage.scancache import ScanCache
+from databom.storage.answercache import AnswerCache
 
 if TYPE_CHECKING:
     from databom.model.manifest import Asset
@@ -102,7 +102,7 @@ def scan(
         except PluginError as error:
             who, troubles = registry.built_in(), (str(error),)
         result = Scan(tuple(who), tuple(troubles))
-        cache = ScanCache(msgspec.msgpack.encode([about, who, troubles]))
+        cache = AnswerCache(msgspec.msgpack.encode([about, who, troubles]))
         known = cache.rows()
         waiting: dict[str, list[Asset]] = {}
         kept = dict(known) if len(known) <= MOST_KEPT else {}

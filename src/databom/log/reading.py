@@ -176,7 +176,7 @@ class LogReader:
         Raises:
             InputError: `log.corrupt`.
         """
-        for number in range(start // WIDTH, -(-stop // WIDTH)):
+        for number in range(start // WIDTH, -(-stop // WIDTH)) if start < stop else ():
             entries = self._proved_bundle(number)
             for at, entry in enumerate(entries, number * WIDTH):
                 if start <= at < stop:

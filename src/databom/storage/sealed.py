@@ -3,7 +3,7 @@
     a line that says what the file is, then each block: its length in 4 bytes, its HMAC-SHA256, its data
 
 The MAC is over the block's index (8 bytes) and its data, all numbers little-endian. What stands in a block, and from
-what the secret is derived, is its owner's (`hashcache`, `scancache`).
+what the secret is derived, is its owner's (`hashcache`, `answercache`).
 """
 
 from __future__ import annotations

@@ -5,6 +5,11 @@
 rebuilt from the log (`release.forgotten`), what the two say differently of one release is refused
 (`release.equivocation`), and a log that is gone, was cut or rewritten is refused too (`log.`).
 
+What was read is remembered on this machine with the root of the tree it was read from (`logs/` in the user's cache,
+under a MAC as the hashes are): the next time only what came after is read, once the log is found to begin with that
+tree. Whoever can write that memory can write what this machine believes of every file; deleting it costs a whole
+reading. `databom log verify` reads everything each time.
+
 A lock may know more than the log: another clone wrote it, or the log was away. A log that cannot be asked, because
 there is none here, a bucket is away, or nobody may speak for it, says nothing, and the lock is believed alone.
 """
@@ -22,7 +27,7 @@ import msgspec
 from databom.checks.memory import check_memory, rollback_notes
 from databom.errors import ConfigError, InputError, MissingError, StorageError
 from databom.log.appending import require_continued
-from databom.log.checkpoint import Speakers
+from databom.log.checkpoint import Checkpoint, Speakers
 from databom.log.events import read_entry
 from databom.log.reading import LogReader
 from databom.model import times
@@ -30,12 +35,15 @@ from databom.model.digest import hex_of
 from databom.model.finding import Finding, Severity, findings_of
 from databom.model.lock import Lock, Seen, SeenRelease
 from databom.model.text import printable
+from databom.storage.answercache import AnswerCache
 from databom.storage.shelf import open_shelf
 from databom.tasks.believing import Believed
 from databom.tasks.logs import ProjectLog, gone
 from databom.tasks.project import Project
 
 _NEEDLES = (b'"pinned"', b'"paid"')
+_RULES = "1"
+"""By which `_Read` was made of entries. Another number reads everything anew."""
 _logger = logging.getLogger(__name__)
 
 
@@ -139,7 +147,8 @@ def recollect(place: Project, believed: Believed, now: datetime) -> Recollection
             return Recollection(findings=gone(log.location, known))
         for one in known.values():
             require_continued(reader, one)
-        return _read(reader)
+        about = f"{log.origin}\n{log.location.shown}".encode("utf-8", "surrogateescape")
+        return _read(reader, AnswerCache(about, kind="logs"))
     except InputError as error:
         findings = findings_of(error)
         if all(one.code.startswith("log.") for one in findings):
@@ -151,10 +160,29 @@ def recollect(place: Project, believed: Believed, now: datetime) -> Recollection
     return Recollection()
 
 
-def _read(reader: LogReader) -> Recollection:
+class _Read(msgspec.Struct, forbid_unknown_fields=True):
+    """What the entries of one tree say, those of `size` entries under `root`."""
+
+    size: int = 0
+    root: bytes = b""
     seen: dict[str, Seen] = {}
-    spent = []
-    for index, raw in reader.entries(0, reader.size):
+    spent: list[Spending] = []
+
+
+def _remembered(reader: LogReader, memory: AnswerCache) -> _Read:
+    """What was read before, where the log begins with it; nothing otherwise."""
+    try:
+        told = msgspec.msgpack.decode(memory.rows()[_RULES], type=_Read)
+    except (KeyError, msgspec.MsgspecError):
+        return _Read()
+    older = Checkpoint(reader.checkpoint.origin, told.size, told.root)
+    return told if reader.begins_with(older) else _Read()
+
+
+def _read(reader: LogReader, memory: AnswerCache) -> Recollection:
+    told = _remembered(reader, memory)
+    seen, spent = told.seen, told.spent
+    for index, raw in reader.entries(told.size, reader.size):
         if not any(needle in raw for needle in _NEEDLES):
             continue
         entry = read_entry(index, raw)
@@ -164,6 +192,9 @@ def _read(reader: LogReader) -> Recollection:
             isinstance(entry.document.get(member), str) for member in Spending._fields
         ):
             spent.append(Spending(*(entry.document[member] for member in Spending._fields)))
+    if told.size < reader.size:
+        now = _Read(reader.size, reader.checkpoint.root, seen, spent)
+        memory.keep([(_RULES, msgspec.msgpack.encode(now))])
     return Recollection(seen, tuple(spent))
 
 
