@@ -247,7 +247,23 @@ def test_an_append_flushes_what_no_power_cut_may_take_and_no_more(
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", noted)
+    head = small.reader().edge()
+    claim = Staged(ORIGIN, head.size, head.root(), (b"left by a kill",))
+    (small.folder / claim.name).write_bytes(claim.signed([small.key]))
+    small.append()
+    assert small.reader().size == 1  # nobody wanted anything
     small.append(b"two")
+    # Its claim first, then ours.
+    assert [name for name in flushed if not name.startswith(".state/coming/")] == [
+        ".state/staged",
+        "tile/entries/000.p",
+        ".",
+        ".state/staged",
+        "tile/entries/000.p",
+        ".",
+    ]
+    flushed.clear()
+    small.append(b"three")
     # The claim, the bundle, the checkpoint: each before its name, each name before the next step.
     assert [name for name in flushed if not name.startswith(".state/coming/")] == [
         ".state/staged",

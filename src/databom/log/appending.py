@@ -270,7 +270,7 @@ class Log:
                     return staged.size
                 if found is None:
                     found = self._shelf.read(staged.name, MAX_COMMIT_BYTES + MAX_BUNDLE_BYTES) or b""
-                self._finish(head, Staged.opened(found, head, self._origin, self._speakers))
+                self._finish(head, Staged.opened(found, head, self._origin, self._speakers), found)
 
     # --- the steps ----------------------------------------------------------------------------
 
@@ -305,13 +305,15 @@ class Log:
     def _open(self, raw: bytes) -> Opened:
         return open_checkpoint(raw, self._speakers, self._origin, now=times.now(), known=self._anchors)
 
-    def _finish(self, head: Edge, staged: Staged) -> None:
-        """Write what a claim stands for, and publish it."""
+    def _finish(self, head: Edge, staged: Staged, found: bytes | None = None) -> None:
+        """Write what a claim stands for, and publish it; `found` is another's claim as it was found."""
         assert self._tail is not None
         edge, tiles = head.grown([leaf_hash(entry) for entry in staged.entries])
         rows = [*self._tail, *staged.entries]
         first = head.size // WIDTH
-        files = [tile.file for tile in tiles]
+        # Who was killed in the middle may not have flushed his claim, and no checkpoint comes before that.
+        files = [(staged.name, found)] if found is not None else []
+        files += [tile.file for tile in tiles]
         # Readers, and the next writer, compute a partial tile of leaves from its bundle, which is flushed.
         derived = [one.file[0] for one in tiles if one.level == 0 and len(one.hashes) < WIDTH]
         for at in range(0, len(rows), WIDTH):
