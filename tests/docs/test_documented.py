@@ -147,7 +147,7 @@ def test_pages_name_no_other_finding() -> None:
 # --- environment variables ---------------------------------------------------------------------------
 
 VARIABLE = re.compile(
-    r"(?:DATABOM|AWS|R2|DVC)_[A-Z0-9_]+|NETRC|PYTHONPATH|SSL_CERT_FILE|HTTPS_PROXY|XDG_(?:CONFIG|CACHE)_HOME|(?:LOCAL|OMPI_COMM_WORLD)_RANK|SLURM_PROCID"
+    r"(?:DATABOM|AWS|R2|DVC)_[A-Z0-9_]+|NETRC|PYTHONPATH|SSL_CERT_FILE|HTTPS_PROXY|XDG_(?:CONFIG|CACHE)_HOME|(?:LOCAL|OMPI_COMM_WORLD|PMI|HOROVOD)_RANK|SLURM_PROCID"
 )
 NOT_THE_USERS = {"DVC_NO_ANALYTICS"}
 """Set by the demo for the programs it runs."""
