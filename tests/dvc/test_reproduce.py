@@ -111,6 +111,27 @@ def test_the_stage_and_those_before_it_are_run_again(work: Team) -> None:
     assert list((work.house.base / "temporary").iterdir()) == []
 
 
+def test_a_shared_cache_gets_nothing_of_the_second_run(work: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    project, shared = work.project, work.house.base / "shared"
+    (project / "dvc.yaml").write_text(PIPELINE.replace("raw.txt >", "raw.txt $MORE >"))
+    (project / "train.py").write_text(TRAIN)
+    (project / "raw.txt").write_text("only DVC has this\n")
+    work.house.pinned()
+    work.dvc("config", "--local", "cache.dir", str(shared))
+    work.dvc("add", "-q", "raw.txt")
+    (project / ".gitignore").write_text(
+        (project / ".gitignore").read_text() + "/trained.log\n/prepared.txt\n/model.txt\n"
+    )
+    commit(work)
+    work.dvc("repro")
+    (receipt,) = logged(project)
+    before = state(shared)
+    monkeypatch.setenv("MORE", "raw.txt")
+    answer = work.house.json("reproduce", run_of(receipt), "--yes")
+    assert (answer.code, answer.blocking) == (1, {"rerun.differs"}), answer.out + answer.err
+    assert state(shared) == before
+
+
 def test_a_stage_that_the_commit_has_not(work: Team) -> None:
     (work.project / "dvc.yaml").write_text(PIPELINE.replace("raw.txt", "train.py"))
     (work.project / "train.py").write_text(TRAIN)

@@ -77,16 +77,19 @@ class Commit:
             ConfigError: it was no regular file there, is longer than `limit`, or is not in this clone.
         """
         name = self.holds(path)
-        if name is None:
-            return None
+        return None if name is None else self.read_named(name, limit)
+
+    def read_named(self, name: str, limit: int) -> bytes | None:
+        """As `read`, by the name that the file has in commits: the work tree, and links in it, have no say.
+
+        Raises:
+            ConfigError: as for `read`.
+        """
         shown = f"{printable(name)} at commit {self.id[:12]}"
-        listed = run(self.top, "ls-tree", "-z", "--full-tree", self.id, "--", name)
-        if listed.code != 0:
-            raise refused(f"{shown} cannot be looked up", listed)
-        entry, _, _ = listed.out.partition(b"\0")
-        if not entry:
+        entry = self._entry(name)
+        if entry is None:
             return None
-        mode, kind, blob = entry.partition(b"\t")[0].decode("ascii", "replace").split(" ", 2)
+        mode, kind, blob = entry
         if mode not in _REGULAR:
             what = "a link" if mode == "120000" else f"a {kind}"
             raise ConfigError(f"{shown} is {what}, not a file", hint="commit the file itself on that branch")
@@ -96,6 +99,27 @@ class Commit:
         if answer.code != 0:
             raise refused(f"{shown} cannot be read", answer, hint=_DEEPEN)
         return answer.out
+
+    def kind(self, name: str) -> str | None:
+        """What a name is in this commit: `file`, `folder`, `link`, `submodule`; None where there is nothing.
+
+        Raises:
+            ConfigError: it cannot be looked up.
+        """
+        entry = self._entry(name)
+        if entry is None:
+            return None
+        return {"040000": "folder", "120000": "link", "160000": "submodule"}.get(entry[0], "file")
+
+    def _entry(self, name: str) -> tuple[str, str, str] | None:
+        listed = run(self.top, "ls-tree", "-z", "--full-tree", self.id, "--", name)
+        if listed.code != 0:
+            raise refused(f"{printable(name)} at commit {self.id[:12]} cannot be looked up", listed)
+        entry, _, _ = listed.out.partition(b"\0")
+        if not entry:
+            return None
+        mode, kind, blob = entry.partition(b"\t")[0].decode("ascii", "replace").split(" ", 2)
+        return mode, kind, blob
 
 
 _DEEPEN = (

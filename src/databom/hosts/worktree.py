@@ -12,6 +12,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from databom.errors import ConfigError, StorageError
@@ -58,7 +59,7 @@ def worktree(commit: git.Commit, keep: Path | None = None) -> Iterator[Path]:
         with contextlib.suppress(ConfigError):
             # Twice forced: a locked one goes, too.
             git.run(commit.top, *_NO_HOOKS, "worktree", "remove", "--force", "--force", os.fspath(place))
-        shutil.rmtree(above, onerror=_open_and_again)
+        shutil.rmtree(above, onerror=partial(_open_and_again, above))
 
 
 def _add(commit: git.Commit, place: Path) -> None:
@@ -75,10 +76,13 @@ def _add(commit: git.Commit, place: Path) -> None:
         )
 
 
-def _open_and_again(function: Callable[[str], object], path: str, _: object) -> None:
-    """What a program made unwritable goes all the same; what cannot be removed stays, and hurts nobody."""
+def _open_and_again(above: Path, function: Callable[[str], object], path: str, _: object) -> None:
+    """What a program made unwritable goes all the same; what cannot be removed stays, and hurts nobody.
+
+    Only folders from `above` on are opened: what it lies in is everybody's, and a file may have another name elsewhere.
+    """
     with contextlib.suppress(OSError):
-        for one in (os.path.dirname(path), path):  # noqa: PTH120
-            if not os.path.islink(one):  # noqa: PTH114
-                Path(one).chmod(stat.S_IRWXU)
+        for one in (Path(path).parent, Path(path)):
+            if one.is_relative_to(above) and one.is_dir() and not one.is_symlink():
+                one.chmod(stat.S_IRWXU)
         function(path)

@@ -29,3 +29,28 @@ class Silent:
 
     def stop(self) -> None:
         """Ignore."""
+
+
+class Meter:
+    """Adds the assets hashed on disk and the assets fetched for one bar."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._disk = (0, 0)
+        self._net = (0, 0)
+
+    def measured(self, assets: int, size: int) -> None:
+        """So many were hashed on disk, in all."""
+        self._disk = (assets, size)
+        self._tell()
+
+    def fetched(self, size: int) -> None:
+        """One more was fetched."""
+        self._net = (self._net[0] + 1, self._net[1] + size)
+        self._tell()
+
+    def _tell(self) -> None:
+        # An asset that is missing on disk was "measured" at no cost; count it when it has come.
+        self._progress.update(
+            max(self._disk[0] * bool(self._disk[1]), self._net[0]), self._disk[1] + self._net[1]
+        )

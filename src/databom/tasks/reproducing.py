@@ -27,7 +27,7 @@ from databom.errors import ConfigError, StorageError
 from databom.hosts.git import Commit
 from databom.hosts.worktree import worktree
 from databom.model import times
-from databom.model.finding import Finding, Report, Reports, Severity, Subject
+from databom.model.finding import Finding, Report, Severity, Subject
 from databom.model.reproduction import Plan, Reproduction
 from databom.model.text import printable
 from databom.model.trainings import DEPENDENCIES_FILE, RECEIPT_FILE, SUBJECTS_FILE
@@ -39,7 +39,7 @@ from databom.tasks.progress import Progress
 from databom.tasks.project import Project
 from databom.tasks.reproducing_outputs import closest, doubts, made_by, params_of, run_of
 from databom.tasks.reproducing_plan import UNANSWERED, Planning
-from databom.tasks.syncing import sync
+from databom.tasks.syncing import sync_unheard
 from databom.trust.dsse import MAX_ENVELOPE_BYTES
 from databom.trust.root import TrustRoot
 
@@ -207,14 +207,15 @@ class _Again:
             if keep is not None:
                 self.found = replace(self.found, kept=printable(str(tree), 1_000))
             project = tree / plan.folder
+            reproducing_run.forget_state(project)
             reproducing_run.believe_as_today(self.case.place, project)
             if not self._sync(plan, project, progress):
                 return
             env = reproducing_run.environment(commit.top, tree, project, tracking_uri)
             if plan.stage is not None:
-                reproducing_run.fill_dvc(self.case.place, project, env, timeout)
+                reproducing_run.fill_dvc(self.case.place, tree, project, env, timeout)
+            argv, cwd = reproducing_run.command_of(plan, project), reproducing_run.folder_of(plan, project)
             self.found = replace(self.found, ran=True)
-            argv, cwd = reproducing_run.command_of(plan, project), project / plan.cwd
             code = reproducing_run.run(argv, cwd, env, timeout, output)
             if code != 0:
                 told = "its time was over" if code is None else f"exit {code}"
@@ -224,11 +225,10 @@ class _Again:
 
     def _sync(self, plan: Plan, project: Path, progress: Progress | None) -> bool:
         """Step 3: the releases, byte for byte those of the run: what is here is copied, what is not is fetched."""
-        names = [name for name, _, _ in plan.pins]
+        names = tuple(name for name, _, _ in plan.pins)
         for name in names:
             reproducing_run.bring(self.case.place, project, name, self.planning.manifests[name].assets)
-        answered = sync(*names, project=project, progress=progress, now=self.case.now)
-        for report in answered.reports if isinstance(answered, Reports) else (answered,):
+        for report in sync_unheard(names, project, now=self.case.now, progress=progress):
             self.planning.findings += [
                 replace(one, subject=f"{report.subject.name}: {one.subject}" if one.subject else None)
                 for one in report.blocking

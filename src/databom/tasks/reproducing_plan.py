@@ -4,17 +4,19 @@ Only of a receipt that is believed. Nothing is asked of MLflow. Paths and comman
 of git's objects at the receipt's commit; the user's work tree is not looked at.
 
 In the way, so that nothing is run: no commit, or one that is not here; a command that is not told whole, or is another
-thing than a script of the commit, a module or a stage of its `dvc.yaml`; a release that the commit does not pin by the
-same manifest, or that today's trust root and policy refuse. Said as a warning: what differed from the commit, another
-environment, config files of other digests, a receipt that nothing shows was logged.
+thing than a script or a module of the commit, or a stage of its `dvc.yaml`; a release that the commit does not pin by
+the same manifest, or that today's trust root and policy refuse. Said as a warning: what differed from the commit,
+another environment, config files of other digests, a receipt that nothing shows was logged.
 """
 
 from __future__ import annotations
 
 import itertools
+import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from databom.errors import ConfigError, InputError, StorageError
@@ -44,7 +46,13 @@ _STAGE = re.compile(r"[A-Za-z0-9_][^\s:\\;]{0,499}\Z")
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\Z")
 OPTION = re.compile(r"-(?:[bBEIOPRsSuvx]+|[WX]\S+)\Z")
 """Of the interpreter, before the script: those that bring no program of their own."""
+_ISOLATES = re.compile(r"-(?![WX])[A-Za-z]*[EIP]")
+"""Options that keep modules of the commit from being found."""
 _MAX_FILE_BYTES = 64 * 1024 * 1024
+_OWN_MODULE = (
+    "modules of Python and of packages are not run: they may do whatever their arguments say. "
+    "Train by a script or a module of the repository"
+)
 
 
 class Planning:
@@ -114,9 +122,13 @@ class Planning:
 
     def _read(self, path: str, limit: int) -> bytes | None:
         """A file of the project as it is at the commit; None where it is not, or is none."""
+        return self._read_at(self._folder / path, limit)
+
+    def _read_at(self, name: PurePosixPath, limit: int) -> bytes | None:
+        """A file by its name below the top of the repository."""
         assert self.commit is not None
         try:
-            return self.commit.read(self.commit.top / self._folder / path, limit)
+            return self.commit.read_named(name.as_posix(), limit)
         except ConfigError:
             return None
 
@@ -231,6 +243,10 @@ class Planning:
         if not isinstance(folder, str) or not (folder == "." or _is_below(folder)):
             self._stop("command", "the receipt names a folder that is not below the project")
             return None
+        if (odd := self._is_led_astray(folder)) is not None:
+            what = "the folder that it ran in is reached through something that is no folder"
+            self._stop("command", what, "a folder of the project", odd)
+            return None
         if isinstance(stage := stated.get("stage"), str):
             return self._stage(stage, stated, folder)
         command = stated.get("command")
@@ -242,11 +258,22 @@ class Planning:
             told = printable(" ".join(command), 400)
             self._stop("command", "an argument of the command is not in the receipt", found=told)
             return None
+        return self._program(command, folder)
+
+    def _program(self, command: list[str], folder: str) -> _Told | None:
+        """A script or a module of the commit, with the interpreter's options before it."""
         options = list(itertools.takewhile(OPTION.match, command[1:]))
         rest = command[1 + len(options) :]
         if rest[:1] == ["-m"]:
-            if len(rest) < 2 or _MODULE.match(rest[1]) is None:
-                self._stop("command", "the receipt names no module", found=printable(" ".join(command), 400))
+            if len(rest) < 2 or not self._has_module(rest[1], options, folder):
+                what = "the module is no file of the commit, or would not be taken from it"
+                self._stop(
+                    "command",
+                    what,
+                    "a module of the repository",
+                    printable(" ".join(command), 400),
+                    _OWN_MODULE,
+                )
                 return None
             return (*options, *rest), folder, None, ()
         script = rest[0] if rest else ""
@@ -255,6 +282,45 @@ class Planning:
             self._stop("command", "the script is no file of the commit", "a script of the project", shown)
             return None
         return (*options, *rest), folder, None, ()
+
+    def _has_module(self, name: str, options: list[str], folder: str) -> bool:
+        """Whether `python -m` finds a module in the commit, before any other.
+
+        Those of Python and of packages run what their arguments say (`timeit`, `pdb`): with them, whoever may sign
+        receipts would have a shell.
+        """
+        assert self.commit is not None
+        if _MODULE.match(name) is None or name.partition(".")[0] in sys.stdlib_module_names:
+            return False
+        if any(_ISOLATES.match(one) for one in options):
+            return False
+        given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        paths = (below_top(one, self.commit.top) for one in (*sys.path[1:], *given))
+        roots = [self._folder / folder, *(one for one in paths if one is not None)]
+        files = [
+            PurePosixPath(*name.split(".")).with_suffix(".py"),
+            PurePosixPath(*name.split("."), "__main__.py"),
+        ]
+        return any(
+            self._read_at(root / file, _MAX_FILE_BYTES) is not None
+            for root in dict.fromkeys(roots)
+            for file in files
+        )
+
+    def _is_led_astray(self, folder: str) -> str | None:
+        """What on the way to a folder of the project is a link, a file or a submodule at the commit."""
+        assert self.commit is not None
+        steps = [PurePosixPath(folder), *PurePosixPath(folder).parents]
+        for step in reversed([one for one in steps if one.name]):
+            try:
+                kind = self.commit.kind((self._folder / step).as_posix())
+            except ConfigError:
+                kind = "not to be told"
+            if kind is None:
+                return None
+            if kind != "folder":
+                return f"{printable(step.as_posix(), 300)}, a {kind}"
+        return None
 
     def _stage(self, stage: str, stated: Mapping[str, Any], folder: str) -> _Told | None:
         where, _, name = stage.rpartition(":")
@@ -311,6 +377,14 @@ class Planning:
         do: str | None,
     ) -> None:
         self.findings.append(Finding(code, severity, printable(subject, 400), what, expected, found, do))
+
+
+def below_top(folder: str, top: Path) -> PurePosixPath | None:
+    """Where below the top of a work tree a folder is that modules are imported from; None for one elsewhere."""
+    if not os.path.isabs(folder):  # noqa: PTH117
+        return None
+    real = Path(os.path.realpath(folder))
+    return PurePosixPath(real.relative_to(top)) if real.is_relative_to(top) else None
 
 
 def _is_below(path: str) -> bool:

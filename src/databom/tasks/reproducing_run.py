@@ -22,17 +22,20 @@ from typing import IO
 
 from databom.errors import StorageError
 from databom.hosts import dvc_state
+from databom.model.config import MAX_CONFIG_BYTES
 from databom.model.manifest import Asset
 from databom.model.reproduction import Plan
 from databom.storage import files
+from databom.tasks.inside import leads_out
 from databom.tasks.project import Project
-from databom.tasks.reproducing_plan import OPTION
+from databom.tasks.reproducing_plan import OPTION, below_top
 from databom.tasks.rootfile import read_root, root_in_force
 
 KEPT_BACK = (
     *("DATABOM_RECEIPT_KEY", "DATABOM_RECEIPT_KEY_PEM", "DATABOM_LOG_KEY"),
     *("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_REGISTRY_URI"),
-    *("DVC_STAGE", "DVC_ROOT", "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"),
+    *("DVC_STAGE", "DVC_ROOT", "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR"),
+    *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_PREFIX"),
 )
 """Variables that would sign, resume the first run, or lead back to the user's own work tree."""
 _CACHE = "databom-first-cache"
@@ -76,13 +79,36 @@ def environment(
 
 def _moved(folder: str, top: Path, tree: Path) -> str | None:
     """A folder of the user's work tree as the commit has it; None for any other."""
-    if not os.path.isabs(folder):  # noqa: PTH117
-        return None
-    real = Path(os.path.realpath(folder))
-    if not real.is_relative_to(top):
-        return None
-    new = tree / real.relative_to(top)
-    return os.fspath(new) if new.is_dir() else None
+    below = below_top(folder, top)
+    return os.fspath(tree / below) if below is not None and (tree / below).is_dir() else None
+
+
+def forget_state(project: Path) -> None:
+    """Remove what a commit brings of `.databom`, which is one clone's own.
+
+    Endings of runs, keys, the memory of what was hashed, and the places where data may go: no commit may say these.
+
+    Raises:
+        StorageError: it cannot be removed.
+    """
+    state = project / ".databom"
+    with files.translated(state, "remove"):
+        if state.is_dir() and not state.is_symlink():
+            shutil.rmtree(state)
+        else:
+            state.unlink(missing_ok=True)
+
+
+def folder_of(plan: Plan, project: Path) -> Path:
+    """Where the command is run: a folder that the commit does not have, such as one for outputs, is made.
+
+    Raises:
+        StorageError: it cannot be made.
+    """
+    folder = project / plan.cwd
+    with files.translated(folder, "write"):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def believe_as_today(place: Project, project: Path) -> None:
@@ -110,6 +136,8 @@ def bring(place: Project, project: Path, name: str, assets: Iterable[Asset]) -> 
     path = Project.load(project).pin(name).path
     here, there = place.root / path, project / path
     for asset in assets:
+        if os.path.lexists(there / asset.path) or leads_out(project, there / asset.path) is not None:
+            continue  # `sync` says what there is to say of it
         with files.translated(there / asset.path, "write"):
             _copy(here / asset.path, there / asset.path, asset)
 
@@ -143,22 +171,35 @@ def command_of(plan: Plan, project: Path) -> list[str]:
     return [sys.executable, *argv]
 
 
-def fill_dvc(place: Project, project: Path, env: Mapping[str, str], seconds: float | None) -> None:
+def fill_dvc(
+    place: Project, tree: Path, project: Path, env: Mapping[str, str], seconds: float | None
+) -> None:
     """Bring what `dvc add` has put under DVC: out of the cache of the user's clone, else its remote.
 
     What it does not get, DVC will say itself.
 
     Caches and settings of the user's clone are read and never written: the work tree has a cache of its own.
+
+    Raises:
+        StorageError: the work tree cannot be given one.
     """
     root, new = dvc_state.dvc_root(place.root), dvc_state.dvc_root(project)
-    if root is None or new is None:
+    if root is None or new is None or not new.is_relative_to(tree) or (new / ".dvc").is_symlink():
         return
     local = root / ".dvc" / "config.local"
     if local.is_file():
-        shutil.copyfile(local, new / ".dvc" / "config.local")
-        (new / ".dvc" / "config.local").chmod(0o600)
+        files.write_atomic(
+            new / ".dvc" / "config.local", files.read_bounded(local, MAX_CONFIG_BYTES), mode=0o600
+        )
     cache = dvc_state.cache_root(place.root)
     dvc = (sys.executable, "-m", "dvc")
+    # Whatever the team's settings say: into a shared cache the second run's outputs would go, too.
+    own = os.fspath(new / ".dvc" / "cache")
+    if run((*dvc, "config", "--local", "-q", "cache.dir", own), new, env, seconds, subprocess.DEVNULL) != 0:
+        raise StorageError(
+            "DVC cannot be given a cache of its own in the work tree",
+            hint="`dvc config --list` in this project shows what is wrong with its settings",
+        )
     sources = sorted(
         os.fspath(path.relative_to(new))
         for path in new.rglob("*.dvc")

@@ -56,7 +56,7 @@ from databom.tasks.judging import Judged, judge_pin
 from databom.tasks.mirrors import Source
 from databom.tasks.noting import Noted, noting, verified
 from databom.tasks.own_files import own_in_folder
-from databom.tasks.progress import Progress, Silent
+from databom.tasks.progress import Meter, Progress, Silent
 from databom.tasks.project import Project, exclusive_project, find_root
 from databom.tasks.quarantine import Case
 from databom.tasks.recognising import Recogniser
@@ -92,24 +92,48 @@ def sync(
     """
     now = times.or_now(now)
     folder = Path(project).absolute() if project is not None else find_root()
-    reports = []
     # Told when the project is free again: a hook may well ask it.
     with (
         incidents.announcing(folder) as opened,
         noting(folder, now) as happened,
         exclusive_project(folder),
     ):
-        place = Project.load(folder)
-        believed = load_trust(place)
-        wanted = place.names(names)
-        for name in wanted:
-            confine.require(place, name, place.pin(name))
-            run = _Sync(
-                place, name, believed, refetch, full, strict, now, progress or Silent(), opened, happened
-            )
-            reports.append(run.run())
-            place = run.place
-    return reports[0] if names and len(wanted) == 1 else Reports(tuple(reports))
+        reports = _reports(folder, names, refetch, full, strict, now, progress, opened, happened)
+    return reports[0] if names and len(reports) == 1 else Reports(reports)
+
+
+def sync_unheard(
+    names: tuple[str, ...], project: Path, *, now: datetime, progress: Progress | None = None
+) -> tuple[Report, ...]:
+    """`sync` in a folder that stands for nobody, such as a work tree: neither the log nor the team hears of it.
+
+    Raises:
+        ConfigError: as for `sync`.
+        StorageError: as for `sync`.
+    """
+    with exclusive_project(project):
+        return _reports(project, names, False, False, False, now, progress, [], [])
+
+
+def _reports(
+    folder: Path,
+    names: tuple[str, ...],
+    refetch: bool,
+    full: bool,
+    strict: bool,
+    now: datetime,
+    progress: Progress | None,
+    opened: list[Case],
+    happened: list[Noted],
+) -> tuple[Report, ...]:
+    place, reports = Project.load(folder), []
+    believed = load_trust(place)
+    for name in place.names(names):
+        confine.require(place, name, place.pin(name))
+        run = _Sync(place, name, believed, refetch, full, strict, now, progress or Silent(), opened, happened)
+        reports.append(run.run())
+        place = run.place
+    return tuple(reports)
 
 
 @dataclass(slots=True)
@@ -215,7 +239,7 @@ class _Sync:
     def _assets(self, manifest: Manifest, tree: LocalTree, staging: Staging) -> Iterator[Outcome]:
         cases = {case.path: case for case in self._open_cases(manifest)}
         md5 = dvc_state.in_dvc_project(self.place.root)
-        meter = _Meter(self.progress)
+        meter = Meter(self.progress)
         self.progress.start(self.name, assets=len(manifest.assets), size=manifest.total_bytes)
         try:
             missing = []
@@ -244,7 +268,7 @@ class _Sync:
         finally:
             self.progress.stop()
 
-    def _on_disk(self, manifest: Manifest, tree: LocalTree, *, md5: bool, meter: _Meter) -> Iterator[Outcome]:
+    def _on_disk(self, manifest: Manifest, tree: LocalTree, *, md5: bool, meter: Meter) -> Iterator[Outcome]:
         if not tree.root.exists():
             absent = Problem("integrity.missing", None, "there is no such file")
             return iter([Outcome(asset.path, error=absent) for asset in manifest.assets])
@@ -260,7 +284,7 @@ class _Sync:
         tree: LocalTree,
         *,
         md5: bool,
-        meter: _Meter,
+        meter: Meter,
     ) -> Iterator[Outcome]:
         staging.require(sum(asset.size or 0 for asset in missing))
         # Whoever fetches again what did not match wants it from where it was made.
@@ -281,7 +305,7 @@ class _Sync:
         tree: LocalTree,
         *,
         md5: bool,
-        meter: _Meter,
+        meter: Meter,
     ) -> Iterator[Outcome]:
         def set_aside(fetched: Fetched) -> Outcome:
             problem = self._compare(fetched.asset, fetched.measured, source.shown)
@@ -387,29 +411,6 @@ def _what_it_has(
         told = "%s of %s assets were not to be had from the mirror %s (%s); the marketplace is asked for them"
         _logger.warning(told, f"{len(left):,}", f"{len(wanted):,}", source.location.shown, first)
     return list(left.values())
-
-
-class _Meter:
-    """Adds the assets hashed on disk and the assets fetched for one bar."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._disk = (0, 0)
-        self._net = (0, 0)
-
-    def measured(self, assets: int, size: int) -> None:
-        self._disk = (assets, size)
-        self._tell()
-
-    def fetched(self, size: int) -> None:
-        self._net = (self._net[0] + 1, self._net[1] + size)
-        self._tell()
-
-    def _tell(self) -> None:
-        # An asset that is missing on disk was "measured" at no cost; count it when it has come.
-        self._progress.update(
-            max(self._disk[0] * bool(self._disk[1]), self._net[0]), self._disk[1] + self._net[1]
-        )
 
 
 def stage_report(report: Report) -> bytes:
