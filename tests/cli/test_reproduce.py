@@ -195,6 +195,13 @@ def test_a_receipt_by_its_file(house: House) -> None:
     assert "rerun.unlogged" in house.json("reproduce", elsewhere).codes
 
 
+def test_the_log_shows_which_run_to_ask_for(house: House) -> None:
+    project(house)
+    run = train(house)
+    (line,) = (line for line in house.ok("log", "show").out.splitlines() if "trained" in line)
+    assert f"  databom:{run}  sha256:" in line
+
+
 def test_a_place_for_the_work_tree(house: House) -> None:
     ident = project(house)
     run = train(house)

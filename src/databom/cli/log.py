@@ -53,11 +53,15 @@ def log_show(
 
 
 def _line(entry: Entry, before: str | None) -> str:
+    from databom.tasks.finding_receipts import invocation
+
     document = entry.document if isinstance(entry.document, dict) else {}
     kind = printable(entry.kind or "unknown", 40) + (
         "" if entry.is_known or entry.kind is None else " (unknown)"
     )
     said = [printable(_text(document[name]), 60) for name in _SHOWN if document.get(name) is not None]
+    if (run := invocation(document)) is not None:
+        said.append(printable(run, 80))
     backwards = "  (earlier than the entry before it)" if (entry.time or "9") < (before or "") else ""
     time = printable(entry.time or "-", 30)
     return (

@@ -239,7 +239,11 @@ class Search:
 
 def stated_run(index: int, raw: bytes) -> str | None:
     """Which run an entry says that it is the receipt of; nobody's word yet."""
-    document = read_entry(index, raw).document
+    return invocation(read_entry(index, raw).document)
+
+
+def invocation(document: Any) -> str | None:
+    """Which run a document says that it is about; None where it says none."""
     try:
         run = document["predicate"]["runDetails"]["metadata"]["invocationId"]
     except (KeyError, TypeError, IndexError):
