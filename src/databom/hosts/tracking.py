@@ -344,17 +344,18 @@ def configured_client() -> Any:
     Raises:
         PluginError: nobody did, or MLflow is not installed.
     """
-    if not _is_configured():  # MLflow would make a store of its own in the working directory
-        raise PluginError("no tracking server is configured", hint="set MLFLOW_TRACKING_URI")
     from databom.storage.redact import hide_secrets_in_logs
 
-    hide_secrets_in_logs()  # MLflow lets urllib3 warn about every retry, with the URI's query
     try:
-        return default_client()
+        import mlflow.tracking  # noqa: F401
     except ImportError as error:
         raise PluginError(
             "MLflow is not installed in this environment", hint="pip install 'databom[mlflow]'"
         ) from error
+    if not _is_configured():  # MLflow would make a store of its own in the working directory
+        raise PluginError("no tracking server is configured", hint="set MLFLOW_TRACKING_URI")
+    hide_secrets_in_logs()  # MLflow lets urllib3 warn about every retry, with the URI's query
+    return default_client()
 
 
 def shown_uri(uri: str) -> str:
