@@ -38,7 +38,7 @@ from databom.tasks.finding_receipts import Found, Search, whole
 from databom.tasks.progress import Progress
 from databom.tasks.project import Project
 from databom.tasks.reproducing_outputs import closest, doubts, made_by, params_of, run_of
-from databom.tasks.reproducing_plan import UNANSWERED, Planning
+from databom.tasks.reproducing_plan import Planning
 from databom.tasks.syncing import sync_unheard
 from databom.trust.dsse import MAX_ENVELOPE_BYTES
 from databom.trust.root import TrustRoot
@@ -184,9 +184,9 @@ class _Again:
         made = made_by(self.case.found.run, self.case.subjects)
         if made is None or not made[0]:
             what = "the list of what the run made is not here" if made is None else "the run made nothing"
-            self._stop("models", f"{what}: there is nothing to compare with")
+            self.planning.stop("models", f"{what}: there is nothing to compare with")
         if not self.answer().report.blocking and not yes:
-            self._stop(
+            self.planning.stop(
                 "--yes", "nothing was run: this is what would be", do="databom reproduce … --yes runs it"
             )
         return not self.answer().report.blocking
@@ -219,7 +219,9 @@ class _Again:
             code = reproducing_run.run(argv, cwd, env, timeout, output)
             if code != 0:
                 told = "its time was over" if code is None else f"exit {code}"
-                self._stop("command", "the command did not end well, so there is no result", "exit 0", told)
+                self.planning.stop(
+                    "command", "the command did not end well, so there is no result", "exit 0", told
+                )
             else:
                 self._compare(project)
 
@@ -249,7 +251,7 @@ class _Again:
         )
         if best is None:
             what = "the second run left no record of what it made: no run of MLflow and no databom.training"
-            self._stop("models", what)
+            self.planning.stop("models", what)
             return
         ending, outputs = best
         self.found = replace(self.found, outputs=outputs, again=run_of(ending))
@@ -266,13 +268,3 @@ class _Again:
                     f"sha256:{found}" if found else "none",
                 )
             )
-
-    def _stop(
-        self,
-        subject: str,
-        what: str,
-        expected: str | None = None,
-        found: str | None = None,
-        do: str | None = None,
-    ) -> None:
-        self.planning.findings.append(Finding(UNANSWERED, Severity.BLOCK, subject, what, expected, found, do))

@@ -73,7 +73,7 @@ class Planning:
             self._warn("rerun.unlogged", case.found.where, "nothing shows that this receipt was in the log")
         status = str(case.definition["internalParameters"]["status"])
         if status != COMPLETED:
-            self._stop("run", "the run did not complete, so it has no result", COMPLETED, status)
+            self.stop("run", "the run did not complete, so it has no result", COMPLETED, status)
         if not self._find_commit():
             return None
         pins = tuple(self._pins())
@@ -92,21 +92,21 @@ class Planning:
         ident, notes = digest_of(code, "gitCommit"), notes_of(code)
         remote = printable(str(code.get("uri", "no remote")), 400).removeprefix("git+")
         if ident is None:
-            self._stop("code", "the receipt names no commit", "a git commit", "none")
+            self.stop("code", "the receipt names no commit", "a git commit", "none")
             return False
         self.commit = commit_at(self._case.place.root, ident)
         if self.commit is None:
             do = f"fetch it into this clone: {remote}"
-            self._stop("code", "the commit of the run is not in this clone", ident, "no such commit", do)
+            self.stop("code", "the commit of the run is not in this clone", ident, "no such commit", do)
             return False
         folder = notes.get("folder")
         if folder is not None:
             if not isinstance(folder, str) or not _is_below(folder):
-                self._stop("code", "the receipt names a folder that is not below its repository")
+                self.stop("code", "the receipt names a folder that is not below its repository")
                 return False
             self._folder = PurePosixPath(folder)
         if self._read(CONFIG_FILE, MAX_CONFIG_BYTES) is None:
-            self._stop("code", f"there is no {CONFIG_FILE} at the commit", CONFIG_FILE, "no such file")
+            self.stop("code", f"there is no {CONFIG_FILE} at the commit", CONFIG_FILE, "no such file")
             return False
         if notes.get("dirty") is not False:
             diff = notes.get("diff")
@@ -139,16 +139,16 @@ class Planning:
         try:
             lock = parse_lock(raw) if raw is not None else Lock()
         except InputError as error:
-            self._stop("data", f"{LOCK_FILE} at the commit cannot be used: {error}")
+            self.stop("data", f"{LOCK_FILE} at the commit cannot be used: {error}")
             return
         used = used_by(self._case)
         if self._case.has_moved:
-            self._stop("data", "the list of releases was moved out of the receipt, and is not here")
+            self.stop("data", "the list of releases was moved out of the receipt, and is not here")
         elif not used:
-            self._stop("data", "the receipt names no release")
+            self.stop("data", "the receipt names no release")
         for one in used:
             if one.manifest is None:
-                self._stop(one.name, "the receipt has no digest of this release")
+                self.stop(one.name, "the receipt has no digest of this release")
                 continue
             if self._is_pinned(one, lock):
                 self._judge(one)
@@ -171,7 +171,7 @@ class Planning:
             )
             return False
         if not _is_below(pin.path):
-            self._stop(
+            self.stop(
                 one.name, "its data lies outside of the project, where a work tree has no place of its own"
             )
             return False
@@ -179,7 +179,7 @@ class Planning:
         raw = self._read(path, MAX_DOCUMENT_BYTES)
         if raw is None or sha256(raw) != one.manifest:
             found = "no such file" if raw is None else sha256(raw)
-            self._stop(one.name, f"the commit does not have the manifest ({path})", one.manifest, found)
+            self.stop(one.name, f"the commit does not have the manifest ({path})", one.manifest, found)
             return False
         return True
 
@@ -187,7 +187,7 @@ class Planning:
         """What today's trust root and policy have against a release; then it is not fetched again."""
         case = self._case
         if one.judged is None:
-            self._stop(one.name, "the manifest cannot be judged", one.manifest, "it cannot be read here")
+            self.stop(one.name, "the manifest cannot be judged", one.manifest, "it cannot be read here")
             return
         try:
             keeper = Gatekeeper.of(case.place, one.name, one.judged, case.believed, case.now)
@@ -241,22 +241,22 @@ class Planning:
         stated = stated if isinstance(stated, dict) else {}
         folder = stated.get("folder", ".")
         if not isinstance(folder, str) or not (folder == "." or _is_below(folder)):
-            self._stop("command", "the receipt names a folder that is not below the project")
+            self.stop("command", "the receipt names a folder that is not below the project")
             return None
         if (odd := self._is_led_astray(folder)) is not None:
             what = "the folder that it ran in is reached through something that is no folder"
-            self._stop("command", what, "a folder of the project", odd)
+            self.stop("command", what, "a folder of the project", odd)
             return None
         if isinstance(stage := stated.get("stage"), str):
             return self._stage(stage, stated, folder)
         command = stated.get("command")
         good = isinstance(command, list) and all(isinstance(one, str) and "\0" not in one for one in command)
         if not good or not isinstance(command, list) or command[:1] != ["python"]:
-            self._stop("command", "it was no script of the project and no module, or none could be told")
+            self.stop("command", "it was no script of the project and no module, or none could be told")
             return None
         if stated.get("complete") is not True:
             told = printable(" ".join(command), 400)
-            self._stop("command", "an argument of the command is not in the receipt", found=told)
+            self.stop("command", "an argument of the command is not in the receipt", found=told)
             return None
         return self._program(command, folder)
 
@@ -267,7 +267,7 @@ class Planning:
         if rest[:1] == ["-m"]:
             if len(rest) < 2 or not self._has_module(rest[1], options, folder):
                 what = "the module is no file of the commit, or would not be taken from it"
-                self._stop(
+                self.stop(
                     "command",
                     what,
                     "a module of the repository",
@@ -279,7 +279,7 @@ class Planning:
         script = rest[0] if rest else ""
         if not _is_below(script) or self._read(script, _MAX_FILE_BYTES) is None:
             shown = printable(script, 400) or "none"
-            self._stop("command", "the script is no file of the commit", "a script of the project", shown)
+            self.stop("command", "the script is no file of the commit", "a script of the project", shown)
             return None
         return (*options, *rest), folder, None, ()
 
@@ -338,14 +338,14 @@ class Planning:
             # Forced, and nothing out of a cache: what was made before would show nothing.
             argv = ("-m", "dvc", "repro", "--force", "--no-run-cache", f"{file}:{name}")
             return argv, ".", name, tuple(steps)
-        self._stop(
+        self.stop(
             "command", f"no {DVC_FILE} of the commit has the stage", printable(stage, 400), "no such stage"
         )
         return None
 
     # --- saying so ------------------------------------------------------------------------------------
 
-    def _stop(
+    def stop(
         self,
         subject: str,
         what: str,
@@ -353,6 +353,7 @@ class Planning:
         found: str | None = None,
         do: str | None = None,
     ) -> None:
+        """Say why nothing can be run."""
         self._add(UNANSWERED, Severity.BLOCK, subject, what, expected, found, do)
 
     def _warn(
