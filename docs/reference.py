@@ -166,7 +166,10 @@ def commands(
     group: click.Group, path: tuple[str, ...] = ("databom",)
 ) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     """Every command with its full name, groups before what they hold."""
-    for name, command in sorted(group.commands.items()):
+    context = click.Context(group)
+    for name in sorted(group.list_commands(context)):
+        command = group.get_command(context, name)
+        assert command is not None
         yield (*path, name), command
         if isinstance(command, click.Group):
             yield from commands(command, (*path, name))
@@ -178,7 +181,9 @@ def help_of(path: tuple[str, ...]) -> str:
     context = click.Context(cli, info_name=path[0], terminal_width=WIDTH, **cli.context_settings)
     for name in path[1:]:
         assert isinstance(command, click.Group)
-        command = command.commands[name]
+        found = command.get_command(context, name)
+        assert found is not None
+        command = found
         context = click.Context(
             command, info_name=name, parent=context, terminal_width=WIDTH, **command.context_settings
         )

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from databom.errors import DatabomError
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 MARKER = "databom_pins"
 
 
-@dataclass(frozen=True)
-class GatedPin:
+class GatedPin(Struct, frozen=True):
     """A pin that the gate let through in this session."""
 
     name: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 import importlib.metadata
 import re
 from pathlib import Path
@@ -76,7 +75,7 @@ def test_b14_what_was_verified_is_what_is_used(placed: Path) -> None:
 
 def test_b14_a_manifest_cannot_be_changed_after_it_was_read() -> None:
     manifest = read_manifest(make.dump(make.manifest()))
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         manifest.dataset_id = "other"  # type: ignore[misc]
     with pytest.raises(AttributeError):
         manifest.assets[0].sha256 = "0" * 64  # type: ignore[misc]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from databom.checks import streaming
 from databom.checks.integrity import MOST_LISTED, check_integrity, check_unlisted

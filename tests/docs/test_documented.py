@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 import databom
@@ -49,9 +50,11 @@ def constants() -> Iterator[tuple[Path, str]]:
 
 
 def commands(group: Any = cli, path: tuple[str, ...] = ("databom",)) -> Iterator[tuple[tuple[str, ...], Any]]:
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         yield (*path, name), command
-        if hasattr(command, "commands"):
+        if isinstance(command, click.Group):
             yield from commands(command, (*path, name))
 
 

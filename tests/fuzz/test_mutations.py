@@ -6,12 +6,12 @@ A hundred thousand in the slow step; DATABOM_FUZZ_MANIFESTS asks for another num
 from __future__ import annotations
 
 import base64
-import dataclasses
 import json
 import os
 from collections import Counter
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
@@ -33,7 +33,7 @@ EMBEDDED = [sign_manifest(full(), key, embed=True)[0] for key in KEYS]
 
 def meaning(manifest: Manifest) -> Any:
     """All that anybody reads of a manifest but its bytes; the order of unknown members says nothing."""
-    return dataclasses.replace(manifest, raw=b"", digest="", unknown=tuple(sorted(manifest.unknown)))
+    return msgspec.structs.replace(manifest, raw=b"", digest="", unknown=tuple(sorted(manifest.unknown)))
 
 
 def content(raw: bytes) -> str:

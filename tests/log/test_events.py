@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import MISSING, fields
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
@@ -12,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from msgspec import NODEFAULT
+from msgspec.structs import fields
 
 from databom.log.events import EVENT_TYPE, KINDS, KNOWN, Event, format_event, read_entry
 from databom.model import incidents
@@ -72,7 +73,7 @@ def test_a_schema_and_its_class_name_the_same_members(kind: type[Event]) -> None
     assert set(found["properties"]) == {"_type", "event", "time", *members}
     optional = {one.name for one in fields(kind) if one.default is None}
     assert set(found["required"]) == set(found["properties"]) - optional
-    assert all(one.default in (MISSING, None, False) for one in fields(kind))
+    assert all(one.default in (NODEFAULT, None, False) for one in fields(kind))
 
 
 def test_every_schema_is_of_a_kind() -> None:

@@ -34,7 +34,9 @@ def metadata(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _entry_points() -> set[tuple[str, str, str]]:
     return {
-        (one.group, one.name, one.value) for one in importlib.metadata.distribution("databom").entry_points
+        (one.group, one.name, one.value)
+        for one in importlib.metadata.distribution("databom").entry_points
+        if one.group.startswith("mlflow.")
     }
 
 

@@ -9,13 +9,13 @@ import pickle
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from databom.errors import InputError, Problem
 from databom.model import assets as listing

@@ -88,7 +88,7 @@ def test_g07_a_bucket_that_may_not_be_written(faulty_bucket: FaultyBucket) -> No
 
 @pytest.mark.s3
 def test_a_bucket_that_is_always_busy_is_given_up(faulty_bucket: FaultyBucket) -> None:
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     shelf = BucketShelf(faulty_bucket.location, replace(CALM, budget=0.2))
     faulty_bucket.proxy.rule("", s3_error(429, "TooManyRequests"), method="PUT", asked=False)

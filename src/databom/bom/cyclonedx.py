@@ -23,9 +23,10 @@ import hashlib
 import json
 import re
 import uuid
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+
+from msgspec import Struct
 
 from databom.errors import InputError
 from databom.model import times
@@ -59,8 +60,7 @@ LICENSE_TYPES = {
 """Our payment models in CycloneDX's enumeration of license types."""
 
 
-@dataclass(frozen=True, slots=True)
-class BomEntry:
+class BomEntry(Struct, frozen=True):
     """One pin of the BOM. `use` says how a run came to it: read, stage, input, declared or present."""
 
     pin: Pin

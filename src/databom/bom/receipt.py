@@ -23,8 +23,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from databom.model.digest import hex_of, sha256
 from databom.model.trainings import (
@@ -47,8 +48,7 @@ Descriptor = dict[str, Any]
 """An in-toto ResourceDescriptor."""
 
 
-@dataclass(frozen=True, slots=True)
-class Training:
+class Training(Struct, frozen=True):
     """All that a receipt says. Texts are shown as they are: whoever fills this in leaves secrets and paths out."""
 
     invocation: str

@@ -21,9 +21,10 @@ not exist. One that is over, or was given under another policy, is as good as no
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
+
+from msgspec.structs import replace
 
 from databom.checks.revocation import CLAIMED
 from databom.errors import InputError

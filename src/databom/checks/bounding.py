@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from databom.model.finding import Finding, Severity
@@ -36,8 +35,7 @@ def shown_bounded(findings: Iterable[Finding], most: int = MOST_LISTED) -> list[
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Rest(Finding):
+class _Rest(Finding, frozen=True):
     """Stands for findings that are not written out."""
 
     count: int = 0

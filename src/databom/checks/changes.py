@@ -8,11 +8,12 @@ A change that could let more through blocks until somebody who is not the branch
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple
+
+import msgspec
 
 from databom.errors import InputError
 from databom.model.config import RIGHTS, Config
@@ -127,11 +128,12 @@ _ELSEWHERE = "trust_root"
 def settings(config: Config) -> dict[str, object]:
     """Every key of `databom.toml` that is compared, as `table.key`, with its defaults filled in."""
     found: dict[str, object] = {}
-    for field in dataclasses.fields(config):
+    for field in msgspec.structs.fields(config):
         value = getattr(config, field.name)
-        if dataclasses.is_dataclass(value):
+        if isinstance(value, msgspec.Struct):
             found |= {
-                f"{field.name}.{part.name}": getattr(value, part.name) for part in dataclasses.fields(value)
+                f"{field.name}.{part.name}": getattr(value, part.name)
+                for part in msgspec.structs.fields(value)
             }
         elif field.name == _OWN:
             found |= {

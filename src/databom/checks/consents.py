@@ -11,9 +11,10 @@ is in `databom.model.approvals`, and which of them hold in `databom.checks.appro
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from databom.errors import Problem
 from databom.model import times
@@ -42,8 +43,7 @@ _MEMBERS = {
 """Each narrows what a statement covers, so one with a typo would cover more than was meant."""
 
 
-@dataclass(frozen=True, slots=True)
-class Covering:
+class Covering(Struct, frozen=True):
     """A consent or a redaction record."""
 
     assets: frozenset[str] | None

@@ -14,9 +14,10 @@ Nothing is ever widened: what is not known to be permitted is not permitted.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple, TypeVar
+
+from msgspec import Struct, field
 
 from databom.errors import InputError
 from databom.model.config import RIGHTS, Config, Use
@@ -39,8 +40,7 @@ class Outcome(IntEnum):
         return self.name.lower()
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(Struct, frozen=True):
     """Why a license alone has its outcome. Texts are safe to print."""
 
     license: str
@@ -56,8 +56,7 @@ class Reason:
         return f"{self.text}{where}"
 
 
-@dataclass(frozen=True, slots=True)
-class Obligation:
+class Obligation(Struct, frozen=True):
     """What a license asks in return. `clause` and `url` are "" where they are not known."""
 
     name: str
@@ -66,8 +65,7 @@ class Obligation:
     url: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """What is decided about an expression, by which of its branches, why, and what is asked in return."""
 
     outcome: Outcome
@@ -80,8 +78,7 @@ class Decision:
     """The rows that were read for the branch."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """What a project decided that concerns licenses."""
 
     use: Use

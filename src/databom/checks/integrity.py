@@ -11,10 +11,12 @@ answer. Digests are compared as text: both sides are public, there is nothing fo
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
 from heapq import nsmallest
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from databom.checks.bounding import MOST_LISTED
 from databom.checks.engine import NOT_TRIED, Progress, measure_all, survey
@@ -55,8 +57,7 @@ _AGAIN = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Integrity:
+class Integrity(Struct, frozen=True):
     """The answer: findings in path order and the counts for the report; outcomes in path order where asked for."""
 
     findings: tuple[Finding, ...]

@@ -11,8 +11,10 @@ Recomputed from the entries, not from what the log says about itself. In this or
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from databom.errors import InputError
 from databom.log.appending import require_continued
@@ -29,8 +31,7 @@ _AHEAD = 16
 """Bundles held at once, each of 16 MiB at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class Audit:
+class Audit(Struct, frozen=True):
     """What an audit found, and what it looked at."""
 
     findings: tuple[Finding, ...]

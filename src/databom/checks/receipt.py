@@ -11,9 +11,10 @@ past its window could sign an old time; that no receipt was made up later, only 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+
+from msgspec import Struct, field
 
 from databom.errors import InputError
 from databom.model import times
@@ -31,12 +32,11 @@ DEVELOPMENT = "receipt.development"
 _ASK = "ask whoever trained the model for the receipt as the log has it: `databom log show`"
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(Struct, frozen=True):
     """A receipt's statement, and what was found about it. Without a blocking finding it is to be believed."""
 
     digest: str
-    statement: Mapping[str, Any] = field(hash=False, default_factory=dict)
+    statement: Mapping[str, Any] = field(default_factory=dict)
     """Empty where the bytes are no receipt."""
     keyids: tuple[str, ...] = ()
     """Keys of the `receipt` role that signed."""

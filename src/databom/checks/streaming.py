@@ -7,9 +7,10 @@ the tree in the order of the listed paths: in memory are the names of the direct
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
 from itertools import islice
 from typing import TYPE_CHECKING
+
+from msgspec.structs import fields, replace
 
 from databom.checks.bounding import MOST_LISTED, shown_bounded
 from databom.checks.integrity import (

@@ -12,6 +12,7 @@ shell, `databom verify … || true` does, and shows that it does.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import signal
 import sys
@@ -21,26 +22,6 @@ from typing import NoReturn
 import click
 
 from databom import __version__
-from databom.cli import (
-    approve,
-    demo,
-    evidence,
-    explain,
-    flush,
-    incident,
-    keys,
-    licenses,
-    log,
-    mirror,
-    pins,
-    publish,
-    redact,
-    reproduce,
-    setup,
-    signing,
-    trust,
-    verify,
-)
 from databom.cli.options import tell
 from databom.errors import CheckFailed, DatabomError
 
@@ -53,7 +34,48 @@ def _on_sigterm(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise _Terminated
 
 
+_HOMES = {
+    "add": "pins",
+    "approve": "approve",
+    "attach": "evidence",
+    "bom": "evidence",
+    "check": "verify",
+    "demo": "demo",
+    "doctor": "evidence",
+    "exec": "verify",
+    "explain": "explain",
+    "gate": "evidence",
+    "incident": "incident",
+    "init": "setup",
+    "key": "keys",
+    "license": "licenses",
+    "log": "flush",
+    "mirror": "mirror",
+    "publish": "publish",
+    "redact": "redact",
+    "reproduce": "reproduce",
+    "sign": "signing",
+    "sync": "pins",
+    "trust": "trust",
+    "update": "pins",
+    "verify": "verify",
+}
+"""The module of each command, imported when it is asked for: one command needs none of the others."""
+
+
+class _Commands(click.Group):
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return list(_HOMES)
+
+    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _HOMES:
+            return None
+        family: tuple[click.Command, ...] = importlib.import_module(f"databom.cli.{_HOMES[name]}").COMMANDS
+        return next(command for command in family if command.name == name)
+
+
 @click.group(
+    cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Exit codes: 0 yes, 1 no, 2 usage or configuration, 3 could not answer.",
 )
@@ -71,30 +93,6 @@ def cli() -> None:
 
     `databom demo` plays the whole story on real data in about a minute.
     """  # noqa: D301  # \b is click's mark for a verbatim paragraph
-
-
-for _family in (
-    setup,
-    keys,
-    trust,
-    publish,
-    signing,
-    pins,
-    mirror,
-    redact,
-    verify,
-    licenses,
-    approve,
-    incident,
-    evidence,
-    explain,
-    reproduce,
-    log,
-    flush,
-    demo,
-):
-    for _command in _family.COMMANDS:
-        cli.add_command(_command)
 
 
 def main() -> NoReturn:

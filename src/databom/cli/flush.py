@@ -49,4 +49,4 @@ def log_flush(options: Common) -> None:
     raise click.exceptions.Exit(3 if why else 0)
 
 
-COMMANDS = ()
+COMMANDS = (log,)

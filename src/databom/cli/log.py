@@ -212,6 +212,3 @@ def log_witness(
         f"{signed} of {len(done)} log{'' if len(done) == 1 else 's'} cosigned: {reports.verdict.value}"
     )
     raise click.exceptions.Exit(reports.verdict.exit_code)
-
-
-COMMANDS = (log,)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+import msgspec
 
 from databom.cli.options import Common, common, reporting, write
 
@@ -189,14 +189,14 @@ def _answer(options: Common, update: RootUpdate, accepted: str) -> NoReturn:
     report = update.report.strict() if options.strict else update.report
     code = report.verdict.exit_code
     if options.json:
-        changes = [dataclasses.asdict(change) for change in update.changes]
+        changes = [msgspec.structs.asdict(change) for change in update.changes]
         value: dict[str, Any] = {**report.to_dict(), "version": update.version, "changes": changes}
         write(json.dumps(value, indent=2, ensure_ascii=False))
     else:
         if options.format == "text":
             for change in update.changes:
                 write(_line(change))
-        dataclasses.replace(options, quiet=True).write_report(report)
+        options._replace(quiet=True).write_report(report)
     count = len(report.blocking)
     refused = f"is refused for {count} reason{'' if count == 1 else 's'}"
     options.say(f"version {update.version} {refused if code else accepted}: {report.verdict.value}")

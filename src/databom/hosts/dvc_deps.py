@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from databom.hosts.yaml_text import YamlText
 
@@ -18,8 +19,7 @@ _OUTS = ("outs", "metrics", "plots")
 _TEMPLATE = "${"
 
 
-@dataclass(frozen=True, slots=True)
-class Reads:
+class Reads(Struct, frozen=True):
     """What one file says. `needs` pairs a path or URL with who reads it."""
 
     needs: tuple[tuple[str, str], ...] = ()

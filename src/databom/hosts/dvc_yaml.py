@@ -32,8 +32,9 @@ from __future__ import annotations
 
 import posixpath
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from databom.errors import ConfigError
 from databom.hosts.dvc_state import in_dvc_project
@@ -65,8 +66,7 @@ _KEPT = ("always_changed",)
 _META_CHARS = 500
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageSpec:
+class StageSpec(Struct, frozen=True, kw_only=True):
     """What a pin's stage says. Paths are POSIX and relative to `dvc.yaml`'s folder, or absolute."""
 
     pin: str

@@ -14,9 +14,10 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from databom.errors import ConfigError
 from databom.model.text import printable
@@ -50,8 +51,7 @@ class Answer(NamedTuple):
     err: str
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(Struct, frozen=True):
     """One commit of the repository whose work tree is at `top`."""
 
     top: Path

@@ -10,10 +10,11 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
+
+from msgspec import Struct
 
 from databom.errors import DatabomError, PluginError
 from databom.hosts.tracking import artifact_repository, bounded, configured_client, is_gone, shown_uri
@@ -27,8 +28,7 @@ MAX_RUNS = 10_000
 _PAGE = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class TrackedRun:
+class TrackedRun(Struct, frozen=True):
     """A run, as it is shown now."""
 
     run_id: str

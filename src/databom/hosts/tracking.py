@@ -19,10 +19,11 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
+
+from msgspec import Struct, field
 
 from databom.errors import ConfigError, DatabomError, PluginError
 from databom.model.text import printable
@@ -47,8 +48,7 @@ _MODEL_URI = re.compile(r"models:/([^/@]+)(?:/([0-9]+)|@([^/@]+))")
 _RUN_URI = re.compile(r"runs:/([A-Za-z0-9_-]+)(?:/.*)?")
 
 
-@dataclass(frozen=True, slots=True)
-class Dataset:
+class Dataset(Struct, frozen=True):
     """One dataset input of a run, as MLflow stores it."""
 
     name: str
@@ -254,8 +254,7 @@ def _no_artifact(client: Any, name: str, why: str) -> PluginError:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class ModelPage:
+class ModelPage(Struct, frozen=True):
     """What a model registry says of a model: an answer to look at, not to believe."""
 
     shown: str

@@ -21,9 +21,10 @@ import os
 import secrets
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from databom.errors import ConfigError, DatabomError, InputError, Problem, StorageError
 from databom.log.checkpoint import (
@@ -61,8 +62,7 @@ _STAGED = "databom.log/staged/v1"
 _CLAIMS = ".state/staged"
 
 
-@dataclass(frozen=True, slots=True)
-class Staged:
+class Staged(Struct, frozen=True):
     """Entries on their way into a log: what a claim holds, signed by whoever made it.
 
     databom.log/staged/v1

@@ -18,9 +18,10 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NoReturn
+
+from msgspec import Struct
 
 from databom.errors import InputError, Problem
 from databom.log.merkle import HASH_BYTES
@@ -36,8 +37,7 @@ _LAST_SECOND = 253_402_300_799
 """Of the year 9999."""
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(Struct, frozen=True):
     """How large a log is and what it holds; nobody's word yet."""
 
     origin: str
@@ -121,8 +121,7 @@ def _cosigned(text: str, seconds: int) -> bytes:
 # --- believing ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Speakers:
+class Speakers(Struct, frozen=True):
     """Who speaks for a log, and who witnesses it; how many of each it takes."""
 
     log: Mapping[str, TrustedKey]
@@ -147,8 +146,7 @@ class Speakers:
         return cls({key.keyid: TrustedKey(key) for key in keys})
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Struct, frozen=True):
     """A checkpoint that its log signed, and who witnessed it."""
 
     checkpoint: Checkpoint

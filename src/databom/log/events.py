@@ -13,9 +13,11 @@ that of the log.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, ClassVar
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from databom.errors import ConfigError, InputError
 from databom.model import incidents, strictjson, times
@@ -41,8 +43,7 @@ def format_event(document: Mapping[str, Any]) -> bytes:
     return raw
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(Struct, frozen=True, kw_only=True):
     """Something that happened to one pinned release."""
 
     kind: ClassVar[str]
@@ -63,8 +64,7 @@ class Event:
         return format_event({"event": self.kind, "time": times.format(when), **members})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pinned(Event):
+class Pinned(Event, frozen=True, kw_only=True):
     """`add` and `update`: the project committed itself to a release."""
 
     kind: ClassVar[str] = "pinned"
@@ -84,8 +84,7 @@ class Pinned(Event):
     """Whether it is no newer release, and `--allow-rollback` said that this is meant."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verified(Event):
+class Verified(Event, frozen=True, kw_only=True):
     """`sync`: every byte was looked at, and judged."""
 
     kind: ClassVar[str] = "verified"
@@ -101,8 +100,7 @@ class Verified(Event):
     refetched: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scanned(Event):
+class Scanned(Event, frozen=True, kw_only=True):
     """Scanners looked for personal data."""
 
     kind: ClassVar[str] = "scanned"
@@ -113,8 +111,7 @@ class Scanned(Event):
     report: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Paid(Event):
+class Paid(Event, frozen=True, kw_only=True):
     """A receipt for a payment was attached."""
 
     kind: ClassVar[str] = "paid"
@@ -128,8 +125,7 @@ class Paid(Event):
     payer: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Approved(Event):
+class Approved(Event, frozen=True, kw_only=True):
     """Somebody accepted what a check alone cannot."""
 
     kind: ClassVar[str] = "approved"
@@ -152,8 +148,7 @@ def _plain(value: Any) -> Any:
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """An entry as it was read: of a kind we know or not, and never refused."""
 
     index: int

@@ -19,8 +19,9 @@ import binascii
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import NamedTuple, NoReturn, Protocol
+
+from msgspec import Struct
 
 from databom.errors import ConfigError, InputError, Problem
 from databom.model.text import printable
@@ -57,8 +58,7 @@ class Line(NamedTuple):
         return f"— {self.name} {base64.b64encode(self.key_id + self.signature).decode('ascii')}\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(Struct, frozen=True):
     """A note that was parsed, and believed by nobody yet. `text` ends in a line feed."""
 
     text: str

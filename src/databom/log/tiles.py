@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, NoReturn
+
+from msgspec import Struct
 
 from databom.errors import InputError, Problem
 from databom.log.merkle import HASH_BYTES, Peaks, perfect_root
@@ -132,8 +133,7 @@ class Tile(NamedTuple):
         return tile_name(self.level, self.number, len(self.hashes)), b"".join(self.hashes)
 
 
-@dataclass(frozen=True, slots=True)
-class Edge:
+class Edge(Struct, frozen=True):
     """The right edge of a tree: per level the hashes of its last, partial tile. All it takes to append."""
 
     size: int = 0

@@ -17,8 +17,9 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from dataclasses import dataclass
 from typing import NoReturn
+
+from msgspec import Struct
 
 from databom.errors import InputError, Problem
 from databom.log.checkpoint import parse_checkpoint
@@ -31,8 +32,7 @@ MAX_PROOF_BYTES = MAX_NOTE_BYTES + 64 * 1024
 _INDEX = re.compile(r"index (0|[1-9][0-9]{0,15})")
 
 
-@dataclass(frozen=True, slots=True)
-class TlogProof:
+class TlogProof(Struct, frozen=True):
     """Where an entry stands, the hashes beside it, and the checkpoint they lead to; believed by nobody yet."""
 
     index: int

@@ -17,9 +17,11 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
+from msgspec.structs import asdict, replace
 
 if TYPE_CHECKING:
     from databom.hosts.tracking import Dataset, Tracking
@@ -31,8 +33,7 @@ MAX_ENTRIES = 1000
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Parcel:
+class Parcel(Struct, frozen=True):
     """What one run still has to be given."""
 
     run_id: str

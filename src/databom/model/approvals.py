@@ -11,7 +11,6 @@ member that is not known is refused, since an approval with a typo would hold fo
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -139,6 +138,8 @@ def _parse(kind: type[_T], predicate: Mapping[str, Any], file: str) -> _T:
 
 def _told(error: str, known: list[str]) -> str:
     """The reader's words, with the nearest known member for one that is not."""
+    import difflib
+
     unknown = re.search(r"unknown field `(.+?)`", error)
     near = difflib.get_close_matches(unknown[1], known, n=1, cutoff=0.5) if unknown else []
     return f"{error}; did you mean `{near[0]}`?" if near else error

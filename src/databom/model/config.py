@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+from msgspec import Struct, field
 
 from databom.errors import ConfigError
 from databom.model.countries import CODES as COUNTRIES
@@ -123,8 +124,7 @@ _LICENSE_KEYS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(Struct, frozen=True):
     """The intended use."""
 
     purpose: str
@@ -134,8 +134,7 @@ class Use:
     model: str = "generative"
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Struct, frozen=True):
     """What must hold before training, beyond signature, integrity and license."""
 
     payment: str
@@ -151,8 +150,7 @@ class Policy:
     scanners: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Accept:
+class Accept(Struct, frozen=True):
     """Which roles may accept what; an empty tuple: nobody."""
 
     license: tuple[str, ...] = ("legal",)
@@ -161,8 +159,7 @@ class Accept:
     coverage: tuple[str, ...] = ("steward",)
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(Struct, frozen=True):
     """The whole of `databom.toml`, defaults filled in."""
 
     use: Use
@@ -173,7 +170,7 @@ class Config:
     log_origin: str
     mlflow_auto: str
     mlflow_mode: str
-    licenses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
+    licenses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The team's own licenses by their `LicenseRef-…`, every key filled in; sorted."""
 
     @property

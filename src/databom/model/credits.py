@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from databom.model.assets import MAX_ASSETS
 from databom.model.licenses import url_of
@@ -18,8 +19,7 @@ MAX_CREATORS = 10_000
 """Creators of single assets that are looked at; a release with more says how many assets it has."""
 
 
-@dataclass(frozen=True, slots=True)
-class Credit:
+class Credit(Struct, frozen=True):
     """The credit of one release. Texts are as signed: they are made safe where they are shown."""
 
     release: str

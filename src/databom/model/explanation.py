@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from msgspec import Struct
 
 VERIFIED: Literal["verified"] = "verified"
 """Checked now: a signature by whoever the trust root lets say this, a proof, or bytes by their digest."""
@@ -20,8 +21,7 @@ RERUN = "rerun"
 """The questions about running it again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """One answer. All texts are fit to be shown."""
 
     question: str
@@ -50,8 +50,7 @@ class Line:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(Struct, frozen=True):
     """All there is to say about one run."""
 
     run: str

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from databom.errors import InputError, Problem
 from databom.model.claims import MAX_EXPRESSION_CHARS
@@ -31,8 +32,7 @@ _OPERATORS: dict[str, Literal["AND", "OR"]] = {"AND": "AND", "OR": "OR"}
 _WORDS = frozenset({"and", "or", "with"})
 
 
-@dataclass(frozen=True, slots=True)
-class Atom:
+class Atom(Struct, frozen=True):
     """One license. `name` is as the SPDX list spells it, or as it was written where the list does not have it."""
 
     name: str
@@ -55,8 +55,7 @@ class Atom:
         return f"{self.base} WITH {self.exception}" if self.exception else self.base
 
 
-@dataclass(frozen=True, slots=True)
-class Joint:
+class Joint(Struct, frozen=True):
     """Licenses that are offered as a choice (OR), or that all hold (AND)."""
 
     operator: Literal["AND", "OR"]

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import force_setattr, replace
 
 from databom.errors import CheckFailed, InputError, Problem, StorageError
 
@@ -40,8 +42,7 @@ class Verdict(StrEnum):
         return {"pass": 0, "fail": 1, "unanswered": 3}[self.value]
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One doubt. Fields are those of the JSON report; texts are safe to print (no control characters)."""
 
     code: str
@@ -82,8 +83,7 @@ def findings_of(error: InputError | StorageError) -> tuple[Finding, ...]:
     return (Finding(error.code, Severity.BLOCK, error.where, str(error), do=error.hint),)
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(Struct, frozen=True):
     """What a report is about; None where it is not known (yet)."""
 
     name: str | None = None
@@ -92,8 +92,7 @@ class Subject:
     tree: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(Struct, frozen=True):
     """Counts: assets in the manifest, their bytes that were checked, assets that were checked, assets that failed.
 
     Of those checked, `hashed` were read now, and `unchanged` have been unchanged since this machine hashed them.
@@ -111,8 +110,7 @@ def _key(finding: Finding) -> tuple[str, str, str]:
     return (finding.code, finding.subject or "", finding.what)
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """Findings about one subject, sorted by (code, subject). Byte-identical for identical inputs.
 
     `trust` and `policy` are the digests (`sha256:<hex>`) of the trust root and the policy it was judged by. `about`
@@ -131,7 +129,7 @@ class Report:
     """Which scanners looked, in which versions, and at how many assets; sorted by name."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "findings", tuple(sorted(self.findings, key=_key)))
+        force_setattr(self, "findings", tuple(sorted(self.findings, key=_key)))
 
     @property
     def verdict(self) -> Verdict:
@@ -233,8 +231,7 @@ def overall(reports: Sequence[Report]) -> Verdict:
     return Verdict.UNANSWERED if Verdict.UNANSWERED in verdicts else Verdict.PASS
 
 
-@dataclass(frozen=True, slots=True)
-class Reports:
+class Reports(Struct, frozen=True):
     """Several reports under one verdict: what `check` and a `verify` of several names answer."""
 
     reports: tuple[Report, ...]

@@ -11,11 +11,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Annotated
 
 import msgspec
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from databom.errors import ConfigError, InputError, Problem
 from databom.model import strictjson, times
@@ -116,8 +117,7 @@ def _frozen_mirrors() -> Mapping[str, Mirror]:
     return MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Lock:
+class Lock(Struct, frozen=True):
     """The parsed lock. Changing it gives a new one."""
 
     pins: Mapping[str, Pin] = field(default_factory=_frozen)

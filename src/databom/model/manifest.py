@@ -21,10 +21,11 @@ It does not ask who signed: `databom.trust` does, over `raw`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from databom.errors import InputError, Problem
 from databom.model import digest, members, shards, strictjson
@@ -86,8 +87,7 @@ Form = Literal["manifest", "croissant", "oms"]
 """The kind of document that made the claims."""
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(Struct, frozen=True):
     """One release, as its publisher describes it. Not to be believed before its signature is opened.
 
     `digest` is of the bytes as received, `tree` the `dirHash1` of the assets, both `sha256:<hex>`. `unknown`
@@ -95,13 +95,13 @@ class Manifest:
     read, there are no `assets` and the `tree` is "", which is no digest and equal to none.
     """
 
-    raw: bytes = field(repr=False)
+    raw: bytes
     digest: str
     tree: str
     dataset_id: str
     version: str
     license: License
-    assets: Sequence[Asset] = field(repr=False)
+    assets: Sequence[Asset]
     creator_id: str | None = None
     marketplace_id: str | None = None
     sequence: int | None = None
@@ -115,10 +115,13 @@ class Manifest:
     total_bytes: int | None = None
     unknown: tuple[str, ...] = ()
     form: Form = "manifest"
-    index: tuple[Shard, ...] = field(default=(), repr=False)
+    index: tuple[Shard, ...] = ()
     """The shards that list the assets; empty where the manifest lists them itself."""
-    own_licenses: Mapping[str, Own] = field(default_factory=dict, repr=False, hash=False)
+    own_licenses: Mapping[str, Own] = field(default_factory=dict)
     """The licenses that assets state for themselves, and how many do; `assets.TOO_MANY` for those not kept apart."""
+
+    def __repr__(self) -> str:
+        return f"<Manifest {self.release} {self.digest}>"  # its bytes and assets may be a hundred megabytes
 
     @property
     def asset_count(self) -> int:

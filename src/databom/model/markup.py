@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from urllib.parse import quote
 
@@ -19,6 +18,8 @@ _ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
 
 def plain(text: str, limit: int) -> str:
     """The text as Markdown that shows just it, on one line: no markup, HTML, link or mention, in `limit` characters."""
+    import html
+
     line = printable(" ".join(text.split()), limit)
     parts = re.split(r"([&<>\"])", line)
     return "".join(html.escape(part) if part in {"&", "<", ">", '"'} else _inert(part) for part in parts)
@@ -42,5 +43,7 @@ def _parted(link: re.Match[str]) -> str:
 
 def shown_text(markdown: str) -> str:
     """What a reader of a page sees of its plain words: comments gone, escapes undone, white space as single spaces."""
+    import html
+
     seen = _COMMENT.sub("", markdown)
     return " ".join(html.unescape(_ESCAPED.sub(r"\1", seen)).split())

@@ -8,8 +8,9 @@ subject is the manifest, by digest. Here is what they say once their signature h
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+from msgspec import Struct, field
 
 from databom.model.finding import Finding
 from databom.model.receipts import Receipt
@@ -34,8 +35,7 @@ KINDS: Mapping[str, Kind] = {
 """Every kind of proof by its `predicateType`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
+class Proof(Struct, frozen=True):
     """One statement whose signature holds, about one manifest.
 
     `roles` are those whose threshold its signatures meet, sorted: never empty. `predicate` is the statement's, parsed
@@ -51,7 +51,7 @@ class Proof:
     """Digest of the manifest that it is about."""
     roles: tuple[str, ...]
     keyids: tuple[str, ...]
-    predicate: Mapping[str, Any] = field(hash=False)
+    predicate: Mapping[str, Any]
     form: str = "dsse"
     """`jws` where it is an x402 receipt: the predicate is its payload, and the manifest the one it was kept for."""
 
@@ -63,15 +63,14 @@ class Spent(NamedTuple):
     dataset_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Proofs:
+class Proofs(Struct, frozen=True):
     """All that is kept for one pin: what holds, and findings about what does not."""
 
     held: tuple[Proof, ...] = ()
     findings: tuple[Finding, ...] = ()
     unsigned: tuple[Receipt, ...] = ()
     """Evidence of a payment that nobody signed."""
-    spent: Mapping[str, tuple[Spent, ...]] = field(default_factory=dict, hash=False)
+    spent: Mapping[str, tuple[Spent, ...]] = field(default_factory=dict)
     """By transaction id, and for an x402 receipt by its digest: the other releases that it is used for, sorted."""
 
     def of(self, kind: str) -> Iterator[Proof]:

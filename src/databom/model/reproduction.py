@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from databom.model.finding import Report, Verdict
 from databom.model.text import printable
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What is run again, as the receipt and the commit say it. Texts are as they were said, not fit to be shown."""
 
     commit: str
@@ -55,8 +56,7 @@ class Plan:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
+class Made(Struct, frozen=True):
     """One thing that a run made, by its digests."""
 
     name: str
@@ -72,8 +72,7 @@ class Made:
         return {"name": printable(self.name, 1_000), "file": self.file, "weights": self.weights}
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
+class Compared(Struct, frozen=True):
     """What the run made, and what the second one made in its place."""
 
     expected: Made
@@ -105,8 +104,7 @@ class Compared:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Reproduction:
+class Reproduction(Struct, frozen=True):
     """The answer of `reproduce`. `pass`: every model of the run was made again with the same weights."""
 
     run: str

@@ -22,11 +22,12 @@ from __future__ import annotations
 import os
 import re
 import ssl
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from databom.storage.redact import hide_secrets_in_logs
 from databom.storage.s3client import settings
@@ -44,13 +45,15 @@ _AWS_REGION: Final = re.compile(r"(af|ap|ca|eu|il|me|mx|sa|us)-(north|south|east
 _DAYS: Final = "30 days"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Keys:
+class Keys(Struct, frozen=True):
     """What a request is signed with. Without a repr: it would show them."""
 
     key: str
     secret: str
     token: str | None
+
+    def __repr__(self) -> str:
+        return "<Keys>"
 
 
 class Access:

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal, NoReturn
 from urllib.parse import quote, unquote, urlsplit
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from databom.errors import ConfigError, InputError, Problem
 
@@ -31,8 +33,7 @@ _ACCEPTED: Final = "a local path, s3://bucket/prefix, r2://bucket/prefix or http
 MAX_CHARACTERS: Final = 8192
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(Struct, frozen=True, eq=False):
     """Where a document or a tree of assets is. Make one with `parse_location`, never by hand.
 
     `host` is the bucket for `s3` and `r2`, the authority (`host[:port]`) for `https`, empty for local paths.
@@ -42,8 +43,20 @@ class Location:
     scheme: Scheme
     host: str
     path: str
-    base: str | None = field(default=None, compare=False)
-    secret_query: str | None = field(default=None, repr=False)
+    base: str | None = None
+    secret_query: str | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Location) and self._whole() == other._whole()
+
+    def __hash__(self) -> int:
+        return hash(self._whole())
+
+    def _whole(self) -> tuple[str, str, str, str | None]:
+        return self.scheme, self.host, self.path, self.secret_query
+
+    def __repr__(self) -> str:
+        return f"<Location {self.shown}>"  # a query may be a secret
 
     @property
     def is_local(self) -> bool:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
+
+from msgspec import Struct
 
 from databom.errors import StorageError, UnreachableError
 from databom.storage.answers import BusyError
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
+class Patience(Struct, frozen=True):
     """How long a store may take. All figures are seconds unless they say otherwise.
 
     Together they bound everything: one attempt to open ends after `connect + idle`, an open with its retries

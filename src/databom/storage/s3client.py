@@ -21,8 +21,9 @@ from __future__ import annotations
 import functools
 import os
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from databom.errors import ConfigError, StorageError
 from databom.storage.patience import PATIENCE, Patience
@@ -36,8 +37,7 @@ _JURISDICTIONS: Final = {"": "", "default": "", "eu": ".eu", "fedramp": ".fedram
 _MAX_CONNECTIONS: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """Where requests go and how they are signed; None means botocore's own choice."""
 
     endpoint: str | None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from databom.checks.release import stated_payment
 from databom.errors import ConfigError, InputError, StorageError

@@ -15,10 +15,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from databom.checks.approvals import check_acceptance, may_settle
 from databom.errors import ConfigError, InputError
@@ -47,16 +49,14 @@ _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z", re.ASCII)
 _DAYS = re.compile(r"[0-9]{1,4}\Z", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Open:
+class Open(Struct, frozen=True):
     """A finding that people may settle, and the roles that may."""
 
     finding: Finding
     roles: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Approved:
+class Approved(Struct, frozen=True):
     """What became of an approval. `report` says no where it was refused; then nothing was kept."""
 
     report: Report
@@ -225,8 +225,7 @@ def cosign(
 # --- what it is about ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
+class _Case(Struct, frozen=True):
     """A pin, or the project's coverage, as the gate sees it by the documents alone."""
 
     place: Project

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from databom.errors import ConfigError, InputError
 from databom.model.digest import hex_of
@@ -19,8 +20,7 @@ from databom.trust.root import TrustRoot, parse_root
 _TRUST_FINDINGS = ("trust.weak-key", "trust.shared-key")
 
 
-@dataclass(frozen=True, slots=True)
-class Believed:
+class Believed(Struct, frozen=True):
     """The trust root in force, and what there is to say about it before any manifest is read."""
 
     root: TrustRoot | None

@@ -7,8 +7,9 @@ base decide nothing here: they are only what somebody has reviewed before.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from datetime import datetime
+
+from msgspec import Struct, field
 
 from databom.checks.changes import RootAt, check_policy, check_root
 from databom.checks.memory import check_memory, check_moved, check_removed
@@ -28,8 +29,7 @@ from databom.tasks.receiving import kept
 from databom.tasks.rootfile import read_root
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
+class Compared(Struct, frozen=True):
     """What a comparison with a base found."""
 
     project: tuple[Finding, ...]

@@ -18,9 +18,11 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from databom._forks import ForkLock
 
@@ -83,8 +85,7 @@ def bounded(value: str, limit: int = MAX_TAG_CHARS) -> str:
     return f"sha256:{digest} ({len(value):,} characters; see artifact {FOLDER}/report.json)"
 
 
-@dataclass(frozen=True, slots=True)
-class PinEvidence:
+class PinEvidence(Struct, frozen=True):
     """One pin of a run."""
 
     name: str
@@ -101,8 +102,7 @@ class PinEvidence:
     """What people accepted, by the recorded verification."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunEvidence:
+class RunEvidence(Struct, frozen=True):
     """The evidence of one project at one time. Changing it gives a new one."""
 
     project: Project

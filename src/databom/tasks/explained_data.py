@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from databom.checks.payment import good_receipts
 from databom.errors import ConfigError, StorageError
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
 _ABOUT_SIGNERS = ("signature.", "trust.", "manifest.")
 
 
-@dataclass(frozen=True, slots=True)
-class Used:
+class Used(Struct, frozen=True):
     """A release that a run used, or that was present: what of it is kept here."""
 
     name: str

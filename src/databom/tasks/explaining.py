@@ -17,10 +17,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from databom.errors import ConfigError, MissingError, StorageError
 from databom.hosts.tracking import model_page
@@ -40,8 +41,7 @@ MAX_MODELS = 100
 """Models and files that are listed; the receipt has them all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Struct, frozen=True):
     """What is explained, and by whose word."""
 
     place: Project

@@ -9,11 +9,11 @@ the log here continues.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import msgspec
+from msgspec import Struct, field
 
 from databom.checks.receipt import Receipt, check_receipt, moved_lists
 from databom.errors import InputError, MissingError, PluginError, StorageError
@@ -37,8 +37,7 @@ MAX_LIST_BYTES = 64 * 1024 * 1024
 """Of a list that was moved out of a receipt."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """A receipt whose signature holds, and where it was found."""
 
     receipt: Receipt
@@ -50,7 +49,7 @@ class Found:
     """What shows that it is or was in the log; None where nothing does."""
     is_vouched: bool = False
     """Whether a key that is no development key says so."""
-    beside: Mapping[str, bytes] = field(hash=False, default_factory=dict)
+    beside: Mapping[str, bytes] = field(default_factory=dict)
     """Documents that were kept with it, by name. The lists among them are the ones that it names; nobody vouches for
     the others."""
     refused: tuple[str, ...] = ()

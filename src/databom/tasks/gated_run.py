@@ -9,8 +9,9 @@ a tag takes away stays.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from databom.model.finding import Finding, Severity
 from databom.model.lock import PIN_NAME
@@ -28,8 +29,7 @@ PRESENT = "present"
 _DATASET = "dataset:"
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(Struct, frozen=True):
     """A release that a run names."""
 
     name: str
@@ -38,8 +38,7 @@ class Release:
     use: str
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(Struct, frozen=True):
     """What a run says."""
 
     shown: str

@@ -9,9 +9,11 @@ Asked by whatever lets something happen: `add`, `sync`, `check`, `exec`, the MLf
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from databom.checks.approvals import settle
 from databom.checks.gate import check_use
@@ -29,8 +31,7 @@ if TYPE_CHECKING:
     from databom.tasks.noting import Noted
 
 
-@dataclass(frozen=True, slots=True)
-class Gatekeeper:
+class Gatekeeper(Struct, frozen=True):
     """One pin's gate at one time."""
 
     place: Project

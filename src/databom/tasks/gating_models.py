@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+
+from msgspec import Struct
 
 from databom.checks.attribution import check_page, credit
 from databom.errors import ConfigError
@@ -32,8 +33,7 @@ from databom.tasks.project import Project
 _RUN = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """What is asked about: a model, and the releases that its run names."""
 
     place: Project

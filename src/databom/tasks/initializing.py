@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import secrets
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+
+from msgspec import Struct
 
 from databom.errors import MissingError
 from databom.model import times
@@ -21,8 +22,7 @@ IGNORED = "/.databom/"
 DEVELOPMENT_ROLES = ("receipt", "log")
 
 
-@dataclass(frozen=True, slots=True)
-class Initialized:
+class Initialized(Struct, frozen=True):
     """What `init` made, and what was there already (paths relative to the project)."""
 
     root: Path

@@ -16,9 +16,11 @@ about a believed document.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from databom.checks.attribution import check_attribution
 from databom.checks.completeness import check_completeness
@@ -40,8 +42,7 @@ REISSUABLE = ("payment", "issued_at", "expires_at")
 """Members in which a re-issue of a release may differ."""
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(Struct, frozen=True):
     """A manifest and every finding about it short of its assets."""
 
     manifest: Manifest | None

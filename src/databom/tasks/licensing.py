@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from databom.checks.deciding import Decision, Outcome, Rules, decide
 from databom.checks.license import described
@@ -16,8 +18,7 @@ from databom.model.text import printable
 from databom.tasks.project import Project
 
 
-@dataclass(frozen=True, slots=True)
-class Explained:
+class Explained(Struct, frozen=True):
     """A decision about one expression for one use."""
 
     expression: str

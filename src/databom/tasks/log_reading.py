@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from databom.checks.log import audit, open_anchors
 from databom.errors import ConfigError, InputError, MissingError, StorageError
@@ -34,8 +36,7 @@ from databom.trust.root import TrustRoot
 _MANY = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class LogAnswer:
+class LogAnswer(Struct, frozen=True):
     """What there is to say about a log, and the report that says it."""
 
     report: Report
@@ -64,8 +65,7 @@ class LogAnswer:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """Which log is looked at, and by whose word."""
 
     location: Location

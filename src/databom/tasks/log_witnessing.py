@@ -6,9 +6,10 @@ The witness needs no project: it reads any log, and keeps what it saw in a file 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+
+from msgspec import Struct
 
 from databom.errors import ConfigError, InputError
 from databom.log.checkpoint import Speakers
@@ -33,8 +34,7 @@ from databom.tasks.project import read_optional, typed
 from databom.trust.keys import PrivateKey
 
 
-@dataclass(frozen=True, slots=True)
-class Witnessed:
+class Witnessed(Struct, frozen=True):
     """One log, and the cosignature of its checkpoint; None where it was refused."""
 
     report: Report

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from databom.errors import ConfigError, InputError
 from databom.log.checkpoint import Checkpoint, Speakers, open_checkpoint
@@ -28,8 +29,7 @@ ANCHOR = "provenance/checkpoint"
 _ORIGIN = "set [log] origin in databom.toml: a name of this log alone, as `databom init` makes one"
 
 
-@dataclass(frozen=True, slots=True)
-class ProjectLog:
+class ProjectLog(Struct, frozen=True):
     """The log of one project."""
 
     place: Project

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from databom.errors import ConfigError, StorageError
 from databom.tasks.project import EVIDENCE_ABOUT

@@ -7,10 +7,11 @@ Only what was verified is scanned: a report in which an asset is missing or anot
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from databom.checks.personal import check_personal
 from databom.checks.scanning import Scan, scan

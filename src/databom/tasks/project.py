@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from databom.errors import ConfigError, InputError, MissingError
 from databom.model.config import FILE as CONFIG_FILE
@@ -71,8 +72,7 @@ def _owned(root: Path) -> Path:
     return root
 
 
-@dataclass(frozen=True, slots=True)
-class Project:
+class Project(Struct, frozen=True):
     """One project, its policy and its pins, as they were when it was loaded."""
 
     root: Path

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from databom.checks.integrity import measure_all
 from databom.errors import ConfigError, InputError
@@ -40,8 +41,7 @@ _ORDER = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(Struct, frozen=True):
     """What was written. Digests are `sha256:<hex>`, `bytes` the sum of the assets' sizes."""
 
     release: str

@@ -19,12 +19,13 @@ import platform
 import re
 import secrets
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import Struct, field
+from msgspec.structs import fields, replace
 
 from databom import __version__
 from databom.errors import DatabomError, InputError, Problem
@@ -43,8 +44,7 @@ _OWN_NAME = re.compile(r"[0-9]{8}T[0-9]{6}Z-([0-9a-f]{8})")
 _READERS = ("obstore", "s3fs", "urllib3")
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Struct, frozen=True):
     """One mismatch. Digests are `sha256:<hex>`, sizes bytes, times RFC 3339."""
 
     folder: Path
@@ -59,10 +59,10 @@ class Case:
     happened_at: str
     refetched_at: str | None = None
     release: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict, hash=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
     """What the store said of the answer; empty for a local file."""
-    versions: Mapping[str, str] = field(default_factory=dict, hash=False)
-    tell: Mapping[str, str | list[str] | None] = field(default_factory=dict, hash=False)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    tell: Mapping[str, str | list[str] | None] = field(default_factory=dict)
     """Who answers for the bytes: `marketplace`, `keyids`, `creator`."""
     closed_at: str | None = None
     closed_by: str | None = None
@@ -199,7 +199,7 @@ def change(case: Case, **members: str | None) -> Case:
     Raises:
         StorageError: it cannot be written.
     """
-    changed = replace(case, **members)  # type: ignore[arg-type]  # all of them are strings
+    changed = replace(case, **members)
     if case.manifest != UNREADABLE:
         _write(case, {**_read(case.folder), **members})
         return changed

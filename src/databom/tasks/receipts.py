@@ -24,9 +24,10 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from databom.bom.cyclonedx import with_receipt
 from databom.bom.receipt import Training, build_statement, completed, run_record
@@ -74,8 +75,7 @@ Raises a DatabomError where it cannot.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(Struct, frozen=True):
     """A receipt that is signed, and in the log if `is_logged`: to be handed to whoever tracks the run."""
 
     id: str
@@ -85,17 +85,16 @@ class Ready:
     """Of the receipt's bytes."""
     path: Path
     """Where it is kept."""
-    files: Mapping[str, bytes] = field(hash=False, default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
     """The receipt, its proof, the BOM that points to both, and what else belongs to them, by name."""
-    tags: Mapping[str, str] = field(hash=False, default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
     models: tuple[str, ...] = ()
     attach: bool = True
     """Whether the tracking server gets the files, or the tags alone."""
     is_logged: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(Struct, frozen=True):
     """What one attempt came to."""
 
     ready: tuple[Ready, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct
 
 from databom.errors import MissingError
 from databom.model.manifest import Manifest
@@ -18,8 +18,7 @@ ENVELOPE_SUFFIX = ".dsse"
 TIMESTAMPS_SUFFIX = ".dsse.tsr"
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(Struct, frozen=True):
     """Bytes exactly as received; nothing in them is believed yet."""
 
     manifest: bytes
@@ -27,7 +26,7 @@ class Received:
     """`manifest.json.dsse`: the detached signature, None where there is none."""
     timestamps: bytes | None = None
     """`manifest.json.dsse.tsr`: RFC 3161 tokens over its signatures; never without an envelope."""
-    shards: Shards | None = field(default=None, compare=False)
+    shards: Shards | None = None
     """Where the shards of a large release can be read; not read yet."""
 
     def complete(self, manifest: Manifest) -> Manifest:

@@ -8,7 +8,8 @@ release that passed until the next has (`databom.tasks.retiring`), so it can say
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from databom.errors import InputError, Problem, StorageError
 from databom.model.digest import hex_of

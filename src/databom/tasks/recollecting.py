@@ -18,11 +18,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from databom.checks.memory import check_memory, rollback_notes
 from databom.errors import ConfigError, InputError, MissingError, StorageError
@@ -57,8 +58,7 @@ class Spending(NamedTuple):
     evidence: str
 
 
-@dataclass(frozen=True, slots=True)
-class Recollection:
+class Recollection(Struct, frozen=True):
     """What the log says; empty where it says nothing."""
 
     seen: Mapping[str, Seen] = field(default_factory=dict)

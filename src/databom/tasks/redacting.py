@@ -12,12 +12,12 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import Struct
 
 from databom.checks.bounding import shown_bounded
 from databom.checks.measuring import shown_path
@@ -48,8 +48,7 @@ MAX_REDACTED_BYTES = 64 * 1024 * 1024
 _CANNOT = "it holds personal data, and cannot be cleaned"
 
 
-@dataclass(frozen=True, slots=True)
-class Redacted:
+class Redacted(Struct, frozen=True):
     """What `redact` answers: a report, and what was written on a pass."""
 
     report: Report

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from msgspec import Struct
 
 from databom.errors import ConfigError
 from databom.log.appending import Log
@@ -30,8 +31,7 @@ from databom.tasks.logs import ANCHOR, VARIABLE, ProjectLog, key_file, log_key, 
 from databom.tasks.project import Project
 
 
-@dataclass(frozen=True, slots=True)
-class Remembered:
+class Remembered(Struct, frozen=True):
     """Where entries stand in the log, and the checkpoint that covers them."""
 
     indexes: range

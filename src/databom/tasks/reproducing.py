@@ -17,10 +17,13 @@ place for it was named.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import IO
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from databom.checks.receipt import Receipt, check_receipt
 from databom.errors import ConfigError, StorageError
@@ -110,8 +113,7 @@ def reproduce(
     return again.answer()
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
+class _File(Struct, frozen=True):
     """A receipt that somebody names by its file."""
 
     receipt: Receipt

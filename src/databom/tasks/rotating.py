@@ -9,9 +9,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+
+from msgspec import Struct
 
 from databom.errors import ConfigError, InputError
 from databom.model import times
@@ -31,8 +32,7 @@ from databom.trust.rotation import check_update, sign_root
 SUBJECT = "trust root"
 
 
-@dataclass(frozen=True, slots=True)
-class RootUpdate:
+class RootUpdate(Struct, frozen=True):
     """A new version of the trust root held against the one in force."""
 
     report: Report
@@ -43,8 +43,7 @@ class RootUpdate:
     """What it changes; nothing when it is the one in force."""
 
 
-@dataclass(frozen=True, slots=True)
-class SignedRoot:
+class SignedRoot(Struct, frozen=True):
     """A version of the root with signatures, not yet accepted by anybody."""
 
     version: int

@@ -19,9 +19,10 @@ import logging
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from databom.errors import ConfigError, DatabomError, InputError, PluginError
 from databom.model.text import printable
@@ -36,8 +37,7 @@ KEY, KEY_PEM = "DATABOM_RECEIPT_KEY", "DATABOM_RECEIPT_KEY_PEM"
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):(?!\Z)")
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
+class Chosen(Struct, frozen=True):
     """The signer, and whether it is the development key of this folder."""
 
     signer: Signer

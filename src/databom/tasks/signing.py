@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from databom.errors import ConfigError, InputError, MissingError
 from databom.model.manifest import MAX_MANIFEST_BYTES, Manifest, read_manifest
@@ -18,8 +19,7 @@ from databom.trust.keys import PrivateKey
 from databom.trust.statement import PAYLOAD_TYPE, check_statement, manifest_statement
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
+class Signed(Struct, frozen=True):
     """What stands beside the manifest now. Digests are `sha256:<hex>`, keyids sorted."""
 
     release: str

@@ -20,9 +20,10 @@ import sys
 import sysconfig
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from databom.bom.receipt import Descriptor, descriptor
 from databom.errors import ConfigError, DatabomError
@@ -59,8 +60,7 @@ _SECRET = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True):
     """What there is to say, as descriptors, and what could not be told."""
 
     pins: tuple[Descriptor, ...] = ()

@@ -21,11 +21,12 @@ import contextlib
 import json
 import logging
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from databom.checks.integrity import (
     Outcome,

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from databom.bom.cyclonedx import before_receipt
 from databom.checks.receipt import Receipt
@@ -40,8 +41,7 @@ _MAX_BOM_BYTES = 64 * 1024 * 1024
 _BEFORE = "before it pointed to the receipt"
 
 
-@dataclass(frozen=True, slots=True)
-class Logged:
+class Logged(Struct, frozen=True):
     """One receipt of the log that is believed."""
 
     index: int

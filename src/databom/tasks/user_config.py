@@ -12,10 +12,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from databom.errors import ConfigError, DatabomError, MissingError
 from databom.model.config import _nearest as nearest
@@ -35,8 +36,7 @@ _TABLES: dict[str, dict[str, type]] = {
 """The keys of each table, and whether a key's value is a string or a list of strings."""
 
 
-@dataclass(frozen=True, slots=True)
-class UserConfig:
+class UserConfig(Struct, frozen=True):
     """The whole of it; what is not there is empty."""
 
     path: Path | None = None

@@ -10,12 +10,12 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from databom.errors import ConfigError
 from databom.model import parquet
@@ -28,8 +28,7 @@ FORMATS: Mapping[str, ShardType] = {"ndjson": NDJSON, "parquet": PARQUET}
 _PART = re.compile(r"part-[0-9]{5}-[0-9a-f]{16}\.(?:ndjson|parquet)")
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
+class Cut(Struct, frozen=True):
     """How a release is cut into shards: so many assets in each, in one of `FORMATS`."""
 
     assets: int

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from databom.errors import ConfigError
 from databom.model import times
@@ -32,17 +33,16 @@ CENTURY = timedelta(days=36_500)
 """How long a simulated trust root holds: tests must not rot."""
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(Struct, frozen=True):
     """A signed release: its documents and the bytes of its assets."""
 
     dataset_id: str
     version: str
     sequence: int
-    manifest: bytes = field(repr=False)
-    envelope: bytes | None = field(repr=False)
+    manifest: bytes
+    envelope: bytes | None
     """None when the signature is inside the manifest."""
-    files: Mapping[str, bytes] = field(repr=False)
+    files: Mapping[str, bytes]
 
     @property
     def digest(self) -> str:

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import Struct
 
 from databom.errors import InputError, Problem
 from databom.trust.encoding import decode64, encode64, read_json, refuse
@@ -39,8 +40,7 @@ class Signature(NamedTuple):
     sig: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(Struct, frozen=True):
     """A parsed envelope. Nothing in it is to be believed before `verified_keyids` names a trusted key."""
 
     payload_type: str

@@ -13,26 +13,23 @@ has one (RFC 8032); both pairs use it.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import re
-from dataclasses import dataclass, field
-from typing import Literal, NoReturn, Protocol
+from typing import TYPE_CHECKING, Literal, NoReturn, Protocol
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_der_public_key,
-    load_pem_private_key,
-    load_pem_public_key,
-)
+from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from databom.errors import ConfigError, InputError, Problem
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 KeyType = Literal["ed25519", "ecdsa-p256"]
 KEY_TYPES: tuple[KeyType, ...] = ("ed25519", "ecdsa-p256")
@@ -42,8 +39,16 @@ MAX_PEM_BYTES = 64 * 1024
 
 _MAKE_ONE = "make a key with `databom key new FILE` and use its public half FILE.pub"
 _PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,64})-----")
-_ECDSA = ec.ECDSA(SHA256())
 _P256_BYTES = 32
+
+# Our spelling of a SubjectPublicKeyInfo is one of two constants and the key (RFC 8410 section 4; RFC 5480 sections
+# 2.1.1 and 2.2, named curve, uncompressed point). Whatever is spelled like that needs no parser for all kinds of keys:
+# importing that takes as long as verifying fifty signatures.
+_SPKI_ED25519 = bytes.fromhex("302a300506032b6570032100")
+_SPKI_P256 = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")
+_PEM_LINE = 64
+
+_Key = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
 
 # Points of Ed25519 (RFC 8032 section 5.1) are written as y, 255 bits little-endian, and the sign of x.
 # The curve has eight points of low order, with these five values of y; an honest key is never one of them,
@@ -81,8 +86,7 @@ def _ed25519_fault(raw: bytes) -> str | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class PublicKey:
+class PublicKey(Struct, frozen=True):
     """A public key that has been checked: one that exists is sound. Whether to trust it, the trust root says.
 
     Equal keys are equal objects, whatever their spelling was. Hashable and picklable.
@@ -94,16 +98,16 @@ class PublicKey:
 
     spki: bytes
     """DER SubjectPublicKeyInfo in our spelling."""
-    keyid: str = field(init=False)
+    keyid: str = ""
     """Lower-case hex SHA-256 of `spki`."""
-    keytype: KeyType = field(init=False)
+    keytype: KeyType = "ed25519"
 
     def __post_init__(self) -> None:
         try:
-            key = load_der_public_key(self.spki)
+            key = _load(self.spki)
+            spki = _der(key)
         except (ValueError, TypeError, UnsupportedAlgorithm):
             _refuse("this is not a public key that can be read")
-        spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         keyid = hashlib.sha256(spki).hexdigest()
         if isinstance(key, ed25519.Ed25519PublicKey):
             fault = _ed25519_fault(key.public_bytes_raw())
@@ -117,9 +121,9 @@ class PublicKey:
         else:
             kind = type(key).__name__.removesuffix("PublicKey").lstrip("_")
             _refuse("this kind of key is not accepted", subject=keyid, found=kind)
-        object.__setattr__(self, "spki", spki)
-        object.__setattr__(self, "keyid", keyid)
-        object.__setattr__(self, "keytype", keytype)
+        force_setattr(self, "spki", spki)
+        force_setattr(self, "keyid", keyid)
+        force_setattr(self, "keytype", keytype)
 
     @classmethod
     def from_pem(cls, pem: bytes) -> PublicKey:
@@ -135,12 +139,15 @@ class PublicKey:
         if len(pem) > MAX_PEM_BYTES or blocks != [b"PUBLIC KEY"]:
             kinds = ", ".join(block.decode("ascii") for block in blocks[:3])
             _refuse("this is not exactly one PEM public key", found=kinds or "no PEM block")
+        spki = _plain(pem)
+        if spki is not None:
+            return cls(spki)
+        from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
         try:
-            key = load_pem_public_key(pem)
-            spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+            return cls(_der(load_pem_public_key(pem)))
         except (ValueError, TypeError, UnsupportedAlgorithm):
             _refuse("this is not a public key that can be read")
-        return cls(spki)
 
     @classmethod
     def from_raw(cls, keytype: str, raw: bytes) -> PublicKey:
@@ -149,7 +156,7 @@ class PublicKey:
         Raises:
             InputError: `trust.weak-key`, as for the class.
         """
-        key: ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
+        key: _Key
         try:
             if keytype == "ed25519":
                 key = ed25519.Ed25519PublicKey.from_public_bytes(raw)
@@ -159,11 +166,11 @@ class PublicKey:
                 _refuse("this type of key is not known")
         except (ValueError, TypeError, UnsupportedAlgorithm):
             _refuse(f"these bytes are not a public key of type {keytype}")
-        return cls(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+        return cls(_der(key))
 
     def pem(self) -> str:
         """The key as PEM text with a final newline."""
-        return self._load().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode("ascii")
+        return _pem(self.spki).decode("ascii")
 
     def verify(self, signature: bytes, message: bytes | bytearray) -> bool:
         """Whether this key made this signature: Ed25519, or ECDSA with SHA-256 in DER. Never raises."""
@@ -172,7 +179,7 @@ class PublicKey:
             if isinstance(key, ed25519.Ed25519PublicKey):
                 key.verify(signature, message)
             else:
-                key.verify(signature, message, _ECDSA)
+                key.verify(signature, message, ec.ECDSA(SHA256()))
         except InvalidSignature:
             return False
         return True
@@ -186,12 +193,52 @@ class PublicKey:
         r, s = signature[:_P256_BYTES], signature[_P256_BYTES:]
         return self.verify(encode_dss_signature(int.from_bytes(r), int.from_bytes(s)), message)
 
-    def _load(self) -> ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey:
+    def _load(self) -> _Key:
         # Loaded anew each time (10 µs beside 100 µs of verifying): the object then stays plain data, which
         # can be pickled to workers, hashed and compared.
-        key = load_der_public_key(self.spki)
-        assert isinstance(key, ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey)
+        key = _load(self.spki)
+        assert isinstance(key, _Key)
         return key
+
+
+def _load(spki: bytes) -> PublicKeyTypes:
+    """The key of a SubjectPublicKeyInfo, whatever kind it is."""
+    if len(spki) == len(_SPKI_ED25519) + 32 and spki.startswith(_SPKI_ED25519):
+        return ed25519.Ed25519PublicKey.from_public_bytes(spki[len(_SPKI_ED25519) :])
+    if len(spki) == len(_SPKI_P256) + 1 + 2 * _P256_BYTES and spki.startswith(_SPKI_P256 + b"\4"):
+        return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), spki[len(_SPKI_P256) :])
+    from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+    return load_der_public_key(spki)
+
+
+def _der(key: PublicKeyTypes) -> bytes:
+    """Our spelling of a key of one of our kinds, the parser's of any other."""
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return _SPKI_ED25519 + key.public_bytes_raw()
+    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1):
+        numbers = key.public_numbers()
+        return _SPKI_P256 + b"\4" + numbers.x.to_bytes(_P256_BYTES) + numbers.y.to_bytes(_P256_BYTES)
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _pem(spki: bytes) -> bytes:
+    """A key as PEM (RFC 7468 section 13)."""
+    text = base64.b64encode(spki)
+    lines = (text[at : at + _PEM_LINE] for at in range(0, len(text), _PEM_LINE))
+    return b"\n".join((b"-----BEGIN PUBLIC KEY-----", *lines, b"-----END PUBLIC KEY-----", b""))
+
+
+def _plain(pem: bytes) -> bytes | None:
+    """The SubjectPublicKeyInfo of a PEM that is spelled as we spell it; None for any other."""
+    lines = pem.splitlines()
+    try:
+        spki = base64.b64decode(b"".join(lines[1:-1]), validate=True)
+    except binascii.Error:
+        return None
+    return spki if _pem(spki) == pem.strip() + b"\n" else None
 
 
 class Signer(Protocol):
@@ -215,9 +262,7 @@ class PrivateKey:
     def __init__(self, key: ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey) -> None:
         """Wrap a key of the `cryptography` package; prefer `generate` and `from_pem`."""
         self._key = key
-        self.public = PublicKey(
-            key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        )
+        self.public = PublicKey(_der(key.public_key()))
 
     @classmethod
     def generate(cls, keytype: str = "ed25519") -> PrivateKey:
@@ -254,6 +299,8 @@ class PrivateKey:
             )
         if len(pem) > MAX_PEM_BYTES:
             raise ConfigError("this file is too large to be a private key", hint=_PRIVATE_HINT)
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
         try:
             key = load_pem_private_key(pem, password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -270,13 +317,15 @@ class PrivateKey:
 
     def pem(self) -> bytes:
         """The key as unencrypted PKCS#8 PEM, for a file of mode 0600 and nowhere else."""
+        from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
         return self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
     def sign(self, message: bytes) -> bytes:
         """Sign: 64 bytes of Ed25519, or ECDSA with SHA-256 in DER."""
         if isinstance(self._key, ed25519.Ed25519PrivateKey):
             return self._key.sign(message)
-        return self._key.sign(message, _ECDSA)
+        return self._key.sign(message, ec.ECDSA(SHA256()))
 
     def sign_raw(self, message: bytes) -> bytes:
         """Sign: 64 bytes of Ed25519, or the 64 bytes r‖s of ECDSA with SHA-256 (RFC 7518 section 3.4)."""

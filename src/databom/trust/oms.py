@@ -20,9 +20,10 @@ that the bundle does not list are unlisted here.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from msgspec import Struct
 
 from databom.errors import InputError, Problem
 from databom.model import times
@@ -54,8 +55,7 @@ _HEX = frozenset("0123456789abcdef")
 _RESOURCES = "/predicate/resources"
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedBundle:
+class OpenedBundle(Struct, frozen=True):
     """The answer: no findings means that the bundle is believed."""
 
     manifest: Manifest | None

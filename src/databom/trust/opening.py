@@ -14,9 +14,9 @@ closest.
 from __future__ import annotations
 
 import json
-import shlex
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
+
+from msgspec import Struct, field
 
 from databom.errors import InputError, Problem
 from databom.model import times
@@ -44,8 +44,7 @@ _MAX_KEYIDS_SHOWN = 8
 _MAX_RELEASE = 401
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Struct, frozen=True):
     """The answer: no findings means that the manifest is believed."""
 
     findings: tuple[Finding, ...]
@@ -57,8 +56,7 @@ class Opened:
     """The forms of signature that are there, whether or not they hold."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Signed:
+class _Signed(Struct, frozen=True):
     """One form after step 1."""
 
     form: Form
@@ -203,8 +201,7 @@ def _stamped(form: _Signed, root: TrustRoot, now: datetime, timestamps: bytes | 
 # --- steps 2 and 3: may they? -----------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
+class _Case(Struct, frozen=True):
     """One manifest before one trust root; what tokens say is by keyid, of keys outside their windows `now`."""
 
     manifest: Manifest
@@ -335,7 +332,9 @@ class _Case:
             what = f"no key that may speak for {whose} made the {form.form} signature"
             found = "a signature that names no key: by another key, or changed after signing"
         scope = ["--marketplace", printable(marketplace or "ID"), "--datasets", printable(dataset)]
-        command = shlex.join(["databom", "trust", "add", "FILE.pub", *scope])
+        from shlex import join
+
+        command = join(["databom", "trust", "add", "FILE.pub", *scope])
         return Problem(
             "signature.untrusted",
             printable(self.manifest.release, _MAX_RELEASE),

@@ -15,9 +15,11 @@ release does not know grant nothing, and are kept when the file is edited.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from databom.errors import InputError, Problem
 from databom.model import strictjson, times
@@ -57,8 +59,7 @@ _SIGNED = "restore the signed trust root from git, or get it again from whoever 
 _EDIT = "correct provenance/trust.json, or restore it from git"
 
 
-@dataclass(frozen=True, slots=True)
-class TrustedKey:
+class TrustedKey(Struct, frozen=True):
     """A key of the trust root and the window in which its signatures count (open where None)."""
 
     key: PublicKey
@@ -73,39 +74,42 @@ class TrustedKey:
         return self.valid_until is None or when < self.valid_until
 
 
-@dataclass(frozen=True, slots=True)
-class Role:
+class Role(Struct, frozen=True):
     """Distinct key ids, sorted, and how many of them must agree."""
 
     keyids: tuple[str, ...]
     threshold: int
 
 
-@dataclass(frozen=True, slots=True)
-class MarketplaceRole(Role):
+class MarketplaceRole(Role, frozen=True):
     """A role that speaks for the datasets whose id one of its globs matches (`fnmatchcase`)."""
 
     marketplace: str
     datasets: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class TrustRoot:
+class TrustRoot(Struct, frozen=True, eq=False):
     """A trust root that has been read whole; two are equal when their bytes are."""
 
     raw: bytes
     digest: str
-    version: int = field(compare=False)
-    expires: datetime = field(compare=False)
-    keys: Mapping[str, TrustedKey] = field(compare=False)
-    roles: Mapping[str, Role] = field(compare=False)
-    marketplaces: Mapping[str, MarketplaceRole] = field(compare=False)
-    envelope: Envelope | None = field(compare=False, default=None)
+    version: int
+    expires: datetime
+    keys: Mapping[str, TrustedKey]
+    roles: Mapping[str, Role]
+    marketplaces: Mapping[str, MarketplaceRole]
+    envelope: Envelope | None = None
     """The signatures, of whomever; None for plain JSON."""
-    signers: tuple[str, ...] = field(compare=False, default=())
+    signers: tuple[str, ...] = ()
     """Sorted ids of its own root keys that verifiably signed."""
-    tsa: tuple[str, ...] = field(compare=False, default=())
+    tsa: tuple[str, ...] = ()
     """PEM root certificates of the time stamping authorities (RFC 3161) that it believes."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TrustRoot) and self.raw == other.raw
+
+    def __hash__(self) -> int:
+        return hash(self.raw)
 
     @property
     def is_signed(self) -> bool:

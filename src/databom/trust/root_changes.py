@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+
+from msgspec import Struct
 
 from databom.model import strictjson, times
 from databom.model.doubts import pointer
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
 Kind = Literal["added", "removed", "changed"]
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """One difference between two roots, as texts that are safe to print."""
 
     kind: Kind

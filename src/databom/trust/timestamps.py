@@ -14,9 +14,10 @@ were not there. Its certificates must chain to a root that the trust root names,
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from databom.errors import Problem
 from databom.model import times
@@ -44,8 +45,7 @@ _GRANTED = bytes.fromhex("3003020100")  # PKIStatusInfo with status 0
 _BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 
 
-@dataclass(frozen=True, slots=True)
-class Stamped:
+class Stamped(Struct, frozen=True):
     """What the tokens say for one key: a time inside its window, or why they are no help."""
 
     at: datetime | None
