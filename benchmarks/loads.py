@@ -100,8 +100,8 @@ def _write(target: Path, size: int, dice: random.Random) -> str:
     return digest.hexdigest()
 
 
-def sign(data: Path, manifest: Path, trust: Path) -> None:
-    """Publish a folder by the command line, and write a trust root that believes its key."""
+def sign(data: Path, manifest: Path, trust: Path, *more: object) -> None:
+    """Publish a folder by the command line, and write a trust root that believes its key; `more` are options."""
     place = trust.parent / "publisher"
     place.mkdir(exist_ok=True)
     key = place / "market.pem"
@@ -118,7 +118,8 @@ def sign(data: Path, manifest: Path, trust: Path) -> None:
         "--creator",
         "creator:bench",
     )
-    databom("publish", data, *fields, "--marketplace", "bench", "--key", key, "-o", manifest, cwd=place)
+    signed = ("--marketplace", "bench", "--key", key, "-o", manifest)
+    databom("publish", data, *fields, *signed, *more, cwd=place)
     shutil.copy(place / "provenance" / "trust.json", trust)
     assert json.loads(trust.read_text())["roles"]["marketplace"]
 

@@ -11,6 +11,8 @@ from benchmarks.loads import DATABOM, GIB, Load, sign
 from benchmarks.racing import Contestant, run
 
 FILES = (100, 10_000, 100_000, 1_000_000)
+SHARD = 25_000
+"""Files in a shard; releases of more are measured both ways, listed in the manifest and in shards."""
 BYTES = (GIB // 16, GIB)
 OBJECTS = (GIB, 8 * GIB)
 
@@ -28,17 +30,23 @@ def measure(
             target = load.data / f"d{number // 1000:04}" / f"{number:07}"
             target.parent.mkdir(exist_ok=True)
             target.write_bytes(b"%016d" % number)
-        yield {"where": "disk", "files": count, "bytes": 16 * count, "memory": _peak(load)}
+        row = {"files": count, "bytes": 16 * count}
+        yield {"where": "disk", **row, "memory": _peak(load)}
+        if count > SHARD:
+            yield {"where": "disk, in shards", **row, "memory": _peak(load, None, "--shard", SHARD)}
+        shutil.rmtree(load.place)
     for size in sizes:
         load = _load(work, f"bytes-{size}")
         _hole(load, size)
         yield {"where": "disk", "files": 1, "bytes": size, "memory": _peak(load)}
+        shutil.rmtree(load.place)
     if objects:
         with remote.store(work) as environ:
             for size in objects:
                 load = _load(work, f"object-{size}")
                 _hole(load, size)
                 memory = _peak(load, environ)
+                shutil.rmtree(load.place)
                 yield {"where": "bucket (SeaweedFS)", "files": 1, "bytes": size, "memory": memory}
 
 
@@ -54,9 +62,10 @@ def _hole(load: Load, size: int) -> None:
         file.truncate(size)  # a hole reads as zeros, and takes no disk
 
 
-def _peak(load: Load, environ: dict[str, str] | None = None) -> float:
+def _peak(load: Load, environ: dict[str, str] | None = None, *published: object) -> float:
     """Of reading every byte; where an environment leads to a bucket, after all was put there."""
-    sign(load.data, load.manifest, load.trust)
+    shutil.rmtree(load.place / "publisher", ignore_errors=True)
+    sign(load.data, load.manifest, load.trust, *published)
     if environ is None:
         command: list[object] = ["verify", load.manifest, "--root", load.data, "--full"]
     else:
@@ -65,6 +74,4 @@ def _peak(load: Load, environ: dict[str, str] | None = None) -> float:
     contestant = Contestant(
         "databom verify", [DATABOM, *command, "--trust", load.trust], load.place, environ or {}
     )
-    peak = run(contestant).memory
-    shutil.rmtree(load.place)
-    return peak
+    return run(contestant).memory

@@ -17,6 +17,7 @@ BUCKET = "bench"
 PROGRAM = Path(__file__).parent / "programs" / "remote.py"
 PYTHON_WAYS = (
     "naive requests",
+    "obstore, nothing around it, 16 threads",
     "s3fs.cat, all at once",
     "s3fs.cat_file, serial",
     "s3fs.cat_file, 16 threads",

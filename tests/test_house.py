@@ -46,7 +46,9 @@ def test_values_are_structs() -> None:
     for path in SOURCE.rglob("*.py"):
         text = path.read_text(encoding="utf-8")
         assert path.name in trusted or "@dataclass(frozen" not in text, path
-        assert not re.search(r"^from dataclasses import .*replace|dataclasses\.replace", text, re.MULTILINE), path
+        assert not re.search(
+            r"^from dataclasses import .*replace|dataclasses\.replace", text, re.MULTILINE
+        ), path
 
 
 def test_importing_changes_nothing_in_the_process() -> None:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from operator import attrgetter, itemgetter
 from queue import Empty, SimpleQueue
 from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from databom.checks import forking
 from databom.checks.measuring import SMALL_BYTES, Batch, Declared, Found, Leases, measure, shown_path
@@ -148,13 +148,35 @@ def survey(
     leases: bool = False,
     memory: Memory | None = None,
     progress: Progress | None = None,
+    begun: Begun | None = None,
 ) -> Generator[Found, None, None]:
     """As `measure_all`, in counts: how many assets are right, and the outcomes of those that are not plainly so.
 
-    What the memory knows is not among them: `memory.counts()` tells, at the end.
+    What the memory knows is not among them: `memory.counts()` tells, at the end. `begun` is a reading of these very
+    assets; it is gone on with unless the memory knows some of them.
     """
     how = _How(reader, executor, False, _leases(leases, memory), doubts=True)
-    return _all(assets, how, memory, progress)
+    return _all(assets, how, memory, progress, begun)
+
+
+class Begun:
+    """A reading of local files that has begun: copies of this process are at work, and this one can do other things.
+
+    Nothing they find is looked at before `survey` goes on with it.
+    """
+
+    def __init__(self, assets: Sequence[Asset], tree: LocalTree, *, leases: bool, memory: bool) -> None:
+        """Begin. `leases` and `memory`: whether `survey` will be told to hold leases, or have a memory."""
+        wanted = Leases.HOLD if leases else Leases.ASK if memory else Leases.NONE
+        self.assets = assets
+        self.reader = tree
+        self.meter = _Meter(None)
+        self.results = _read(assets, _How(tree, None, False, wanted, doubts=True), self.meter)
+        next(self.results)
+
+    def close(self) -> None:
+        """Stop; nothing if it has come to its end."""
+        self.results.close()
 
 
 def _leases(hold: bool, memory: Memory | None) -> Leases:
@@ -177,18 +199,26 @@ class _How(NamedTuple):
 
 
 def _all(
-    assets: Sequence[Asset], how: _How, memory: Memory | None, progress: Progress | None
+    assets: Sequence[Asset],
+    how: _How,
+    memory: Memory | None,
+    progress: Progress | None,
+    begun: Begun | None = None,
 ) -> Generator[Found, None, None]:
-    meter = _Meter(progress)
+    left = assets if memory is None else memory.left()
+    if begun is not None and len(left) == len(assets):
+        meter, results = begun.meter.seen_by(progress), begun.results
+    else:
+        meter = _Meter(progress)
+        meter.assets = len(assets) - len(left)
+        results = _read(left, how, meter)
     if memory is None:
-        for _, found in _read(assets, how, meter):
+        for _, found in results:
             yield found
         return
     try:
-        left = memory.left()
-        meter.assets = len(assets) - len(left)
         doubted = False
-        for batch, found in _read(left, how, meter):
+        for batch, found in results:
             for at, row in found.rows:
                 memory.note(batch[at][0], row)
             for outcome in found.outcomes:
@@ -251,6 +281,11 @@ class _Meter:
         self(count)
         self.tell(0)
 
+    def seen_by(self, progress: Progress | None) -> Self:
+        """The same, told to somebody from now on."""
+        self._progress = progress
+        return self
+
     def tell(self, done: int) -> None:
         self.assets += done
         if self._progress is not None:
@@ -263,7 +298,7 @@ _NOTHING: _Result = ((), Found([]))
 
 
 def _run(work: Plan, how: _How, meter: _Meter) -> Generator[_Result, None, None]:
-    """What each batch gave."""
+    """What each batch gave. When it has given nothing once, copies of this process are at work, if any are to be."""
     meter.stopped = False
     if how.executor is not None:
         yield from _foreign(work, how, how.executor, meter)
@@ -274,12 +309,14 @@ def _run(work: Plan, how: _How, meter: _Meter) -> Generator[_Result, None, None]
         batches = [*work.single, *work.small]
         little = len(work.small) < SHARED_BATCHES and work.size < SHARED_BYTES
         if threads == 1 or len(batches) == 1 or little:
+            yield _NOTHING
             for batch in batches:
                 yield batch, how.measure(batch, meter.here)
             return
         if forking.may_fork():
             yield from _forked(batches, how, threads, meter)
             return
+    yield _NOTHING
     from concurrent.futures import ThreadPoolExecutor
 
     pool = ThreadPoolExecutor(threads, thread_name_prefix="databom")
@@ -308,6 +345,7 @@ def _forked(
         return how.measure(batches[number], count)
 
     with forking.Copies(len(batches), one, Found, processes - 1, meter.here) as copies:
+        yield _NOTHING
         for number, found in copies.results():
             yield batches[number], found
 

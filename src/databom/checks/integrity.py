@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from concurrent.futures import Executor
 
+    from databom.checks.engine import Begun
     from databom.model.manifest import Asset, Manifest
     from databom.storage.hashcache import HashCache
     from databom.storage.reader import Reader
@@ -79,12 +80,14 @@ def check_integrity(
     cache: HashCache | None = None,
     outcomes: bool = False,
     progress: Progress | None = None,
+    begun: Begun | None = None,
 ) -> Integrity:
     """Read every asset of the manifest and compare; every problem is told, not only the first.
 
     Arguments as `measure_all` has them; files that `cache` remembers are not read (`databom.checks.recalling`), where
     that pays and nothing else was asked for. A local root that is missing or no directory is one finding, not one
-    an asset. `outcomes` asks for those too, which costs half a kilobyte an asset.
+    an asset. `outcomes` asks for those too, which costs half a kilobyte an asset; it needs a reading of its own, so
+    what has `begun` is for when they are not asked for.
 
     Raises:
         PluginError: the executor broke.
@@ -109,7 +112,13 @@ def check_integrity(
         return check_outcomes(manifest, every, reader.shown)
     tally = _Tally(manifest.assets, reader.shown)
     for found in survey(
-        manifest.assets, reader, executor=executor, leases=leases, memory=memory, progress=progress
+        manifest.assets,
+        reader,
+        executor=executor,
+        leases=leases,
+        memory=memory,
+        progress=progress,
+        begun=begun,
     ):
         tally.hashed += found.right
         tally.bytes += found.size

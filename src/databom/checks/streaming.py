@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from concurrent.futures import Executor
 
-    from databom.checks.engine import Progress
+    from databom.checks.engine import Begun, Progress
     from databom.checks.integrity import Integrity
     from databom.checks.outcome import Outcome
     from databom.model.manifest import Asset, Manifest
@@ -51,10 +51,11 @@ def check_all(
     leases: bool = False,
     cache: HashCache | None = None,
     progress: Progress | None = None,
+    begun: Begun | None = None,
 ) -> tuple[tuple[Finding, ...], Summary]:
     """As `check_integrity`, of any number of assets: from `AT_ONCE` on in rounds, which read every file.
 
-    What is remembered of a tree is remembered of all of it, so `cache` is for what is checked at once.
+    What is remembered of a tree is remembered of all of it, so `cache` is for what is checked at once, as is `begun`.
 
     Raises:
         PluginError: the executor broke.
@@ -63,7 +64,13 @@ def check_all(
     count = len(manifest.assets)
     if count <= AT_ONCE:
         answer = check_integrity(
-            manifest, reader, executor=executor, leases=leases, cache=cache, progress=progress
+            manifest,
+            reader,
+            executor=executor,
+            leases=leases,
+            cache=cache,
+            progress=progress,
+            begun=begun,
         )
         return answer.findings, answer.summary
     total = Total()

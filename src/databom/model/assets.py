@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import nsmallest
 from itertools import islice, pairwise
 from operator import attrgetter, lt
@@ -48,6 +48,10 @@ class _Object(msgspec.Struct, gc=False):
 
 
 _OBJECTS = msgspec.json.Decoder(list[_Object])
+
+
+Meanwhile = Callable[[Sequence[Asset]], object]
+"""Told of assets that have been found, and not checked; its answer is of no interest."""
 
 
 class Refused(Exception):  # noqa: N818  # never escapes this room
@@ -165,10 +169,11 @@ def note_licenses(known: dict[str, Own], assets: Sequence[Asset]) -> None:
         known[key] = Own(before.total + len(found), tuple(first))
 
 
-def read_listed(text: msgspec.Raw, *, is_verbatim: bool) -> Listed:
+def read_listed(text: msgspec.Raw, *, is_verbatim: bool, meanwhile: Meanwhile | None = None) -> Listed:
     """The assets a manifest lists, every rule checked that concerns them alone.
 
-    `is_verbatim` says that the text is the manifest's own, and not spelled anew.
+    `is_verbatim` says that the text is the manifest's own, and not spelled anew. `meanwhile` is called with what is
+    checked then.
 
     Raises:
         InputError: `manifest.limit`: they are too many, or their sizes add up to too much.
@@ -177,10 +182,15 @@ def read_listed(text: msgspec.Raw, *, is_verbatim: bool) -> Listed:
     """
     if len(memoryview(text)) > FEW * 2 * USUAL_BYTES:
         try:
-            return _checked(text, Encoded(text, _likely_starts(text), is_verbatim=is_verbatim))
+            likely = Encoded(text, _likely_starts(text), is_verbatim=is_verbatim)
+            if meanwhile is not None:
+                meanwhile(likely)
+            return _checked(text, likely)
         except msgspec.MsgspecError:
             pass  # it was cut within an asset, or they are no assets
     elif len(few := _ASSETS.decode(text)) <= FEW:
+        if meanwhile is not None:
+            meanwhile(few)
         return _checked(text, few)
     _check_count(len(_OBJECTS.decode(text)))
     return _checked(text, Encoded(text, _starts(bytes(text), _RAWS.decode(text)), is_verbatim=is_verbatim))

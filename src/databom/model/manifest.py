@@ -58,6 +58,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
+    from databom.model.assets import Meanwhile
+
 __all__ = [
     "MAX_ASSETS",
     "MAX_MANIFEST_BYTES",
@@ -161,23 +163,30 @@ class Manifest(Struct, frozen=True):
         return value
 
 
-def read_manifest(raw: bytes) -> Manifest:
+def read_manifest(raw: bytes, *, meanwhile: Meanwhile | None = None) -> Manifest:
     """The manifest in some bytes.
+
+    Args:
+        raw: the bytes.
+        meanwhile: called with the assets as soon as they have been found, before a single rule was checked: for work
+            that may begin, and may be for nothing. If the manifest's `assets` are not that very object in the end,
+            it was. Called with something that cannot be iterated to its end, or not at all, where the manifest is
+            not plain.
 
     Raises:
         InputError: with every problem found (at most 100), each with a JSON pointer: `manifest.syntax`,
             `.limit`, `.schema`, `.path` or `.duplicate`. Nothing else is raised, whatever the bytes.
     """
-    return _read_plain(raw) or _read_closely(raw)
+    return _read_plain(raw, meanwhile) or _read_closely(raw)
 
 
-def _read_plain(raw: bytes) -> Manifest | None:
+def _read_plain(raw: bytes, meanwhile: Meanwhile | None = None) -> Manifest | None:
     """The manifest, if it is plain; None means nothing but that it must be read closely."""
     try:
         there = strictjson.count_members(raw, max_string=MAX_STRING_CHARS)
         if there is None:
             return None
-        head, listed = _read(_HEAD.decode(raw), is_verbatim=True)
+        head, listed = _read(_HEAD.decode(raw), is_verbatim=True, meanwhile=meanwhile)
         unknown = members.look_at_head(raw, count=there - listed.members)
     except (InputError, Refused, msgspec.MsgspecError):
         return None
@@ -276,10 +285,10 @@ def _decode(raw: bytes) -> tuple[Head, Listed]:
     return _read(_HEAD.decode(members.without_nulls(raw)), is_verbatim=False)
 
 
-def _read(head: Head, *, is_verbatim: bool) -> tuple[Head, Listed]:
+def _read(head: Head, *, is_verbatim: bool, meanwhile: Meanwhile | None = None) -> tuple[Head, Listed]:
     _check_head(head)
     if head.asset_index is None:
-        return head, read_listed(head.assets, is_verbatim=is_verbatim)
+        return head, read_listed(head.assets, is_verbatim=is_verbatim, meanwhile=meanwhile)
     uris = [shard.uri for shard in head.asset_index]
     if bytes(memoryview(head.assets)[:5]) not in _ABSENT or any(map(shards.uri_problem, uris)):
         raise Refused("asset_index")

@@ -17,7 +17,7 @@ about a believed document.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -37,6 +37,9 @@ from databom.tasks.project import Project
 from databom.tasks.receiving import Received, kept
 from databom.trust.content import content_digest
 from databom.trust.opening import open_manifest
+
+if TYPE_CHECKING:
+    from databom.model.assets import Meanwhile
 
 REISSUABLE = ("payment", "issued_at", "expires_at")
 """Members in which a re-issue of a release may differ."""
@@ -93,6 +96,7 @@ def judge(
     pin: Pin | None = None,
     seen: Seen | None = None,
     now: datetime | None = None,
+    meanwhile: Meanwhile | None = None,
 ) -> Judged:
     """Run steps 1-4 over a manifest and what stands beside it.
 
@@ -103,11 +107,12 @@ def judge(
         pin: when the manifest is one that was pinned, the pin.
         seen: what the project has seen of this dataset; pass None for a kept manifest that `pin` fixes.
         now: the time to judge by; the clock's by default.
+        meanwhile: as for `read_manifest`.
     """
     now = times.or_now(now)
     digest = config.policy_digest if config else None
     try:
-        manifest = read_manifest(received.manifest)
+        manifest = read_manifest(received.manifest, meanwhile=meanwhile)
     except InputError as error:
         return Judged(None, believed, (*believed.findings, *findings_of(error)), (), digest)
     opened = _open(manifest, received, believed, now)
@@ -158,8 +163,15 @@ def _open(manifest: Manifest, received: Received, believed: Believed, now: datet
     return Judged(manifest, believed, tuple(doubts), (), None, keyids, marketplace)
 
 
-def judge_pin(project: Project, name: str, believed: Believed, *, now: datetime | None = None) -> Judged:
-    """Run steps 1-4 over the manifest that is kept for a pin.
+def judge_pin(
+    project: Project,
+    name: str,
+    believed: Believed,
+    *,
+    now: datetime | None = None,
+    meanwhile: Meanwhile | None = None,
+) -> Judged:
+    """Run steps 1-4 over the manifest that is kept for a pin; `meanwhile` as for `read_manifest`.
 
     Raises:
         StorageError: the kept manifest or envelope is there and cannot be read.
@@ -178,7 +190,7 @@ def judge_pin(project: Project, name: str, believed: Believed, *, now: datetime 
         )
         return Judged(None, believed, (*believed.findings, lost), (), project.config.policy_digest)
     now = times.or_now(now)
-    judged = judge(received, believed, config=project.config, pin=pin, now=now)
+    judged = judge(received, believed, config=project.config, pin=pin, now=now, meanwhile=meanwhile)
     return replace(judged, doubts=(*judged.doubts, *check_clock(project.lock, now)))
 
 
