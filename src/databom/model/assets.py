@@ -29,6 +29,8 @@ PART = 2_048
 """Assets that are decoded at a time: few enough that what they leave behind is used again by the next ones."""
 FEW = 32_768
 """Lists up to this length are kept decoded."""
+MEANWHILE_BYTES = 32 * 1024 * 1024
+"""Of a longer list nobody is told before it was checked: what they made of it would be held at the same time."""
 USUAL_BYTES = 128
 """What an asset takes in a document, about; it only decides where a long list is cut."""
 
@@ -183,7 +185,7 @@ def read_listed(text: msgspec.Raw, *, is_verbatim: bool, meanwhile: Meanwhile | 
     if len(memoryview(text)) > FEW * 2 * USUAL_BYTES:
         try:
             likely = Encoded(text, _likely_starts(text), is_verbatim=is_verbatim)
-            if meanwhile is not None:
+            if meanwhile is not None and len(memoryview(text)) <= MEANWHILE_BYTES:
                 meanwhile(likely)
             return _checked(text, likely)
         except msgspec.MsgspecError:
