@@ -26,7 +26,7 @@ from databom.storage.tree import Kind
 from databom.storage.walking import DIRECTORIES, walk_in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Executor
 
     from databom.checks.engine import Begun, Progress
@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from databom.storage.tree import LocalTree
 
 AT_ONCE = MAX_ASSETS
-"""Releases up to this size are checked at once."""
+"""Larger releases are checked in rounds, and of their findings only the first of each kind are told."""
+MANY = 262_144
+"""Larger releases are checked in rounds where nothing is remembered, so that what a check holds stays small."""
 ROUND = 65_536
 """Assets that are checked together; what a check holds in memory follows from it."""
 
@@ -56,13 +58,15 @@ def check_all(
     """As `check_integrity`, of any number of assets: from `AT_ONCE` on in rounds, which read every file.
 
     What is remembered of a tree is remembered of all of it, so `cache` is for what is checked at once, as is `begun`.
+    Without either, rounds begin at `MANY`.
 
     Raises:
         PluginError: the executor broke.
         InputError, StorageError: a shard that lists assets is not what it was, or cannot be had any more.
     """
     count = len(manifest.assets)
-    if count <= AT_ONCE:
+    most = min(MANY, AT_ONCE) if cache is None and begun is None else AT_ONCE
+    if count <= most:
         answer = check_integrity(
             manifest,
             reader,
@@ -73,7 +77,7 @@ def check_all(
             begun=begun,
         )
         return answer.findings, answer.summary
-    total = Total()
+    total = Total(shown_bounded if count > AT_ONCE else list)
     for assets in rounds(manifest.assets):
         so_far = total.summary
         told = None if progress is None else _Shifted(progress, so_far.assets, so_far.bytes)
@@ -99,10 +103,11 @@ def rounds(assets: Sequence[Asset]) -> Iterator[tuple[Asset, ...]]:
 class Total:
     """What the rounds gave together."""
 
-    def __init__(self) -> None:
+    def __init__(self, told: Callable[[Iterable[Finding]], list[Finding]] = shown_bounded) -> None:
         self.summary = Summary()
         self.is_stopped = False
         """Whether the store stopped answering, so that asking for more would only cost time."""
+        self._told = told
         self._kept: list[Finding] = []
         self._linked: list[Outcome] = []
 
@@ -118,12 +123,12 @@ class Total:
         self._linked += answer.linked
         known = set(self._kept)  # trouble with the folder as a whole is told once
         fresh = [one for one in answer.findings if not _is_of_a_link(one) and one not in known]
-        self._kept = shown_bounded([*self._kept, *fresh])
+        self._kept = self._told([*self._kept, *fresh])
         self.is_stopped = answer.gave_up
 
     def findings(self, count: int) -> tuple[Finding, ...]:
         """The findings about all rounds, of a release of `count` assets."""
-        found = [*self._kept, *shown_bounded(list(foreign_links(self._linked)))]
+        found = [*self._kept, *self._told(foreign_links(self._linked))]
         if (rest := count - self.summary.assets) > 0:
             what = f"{rest:,} more assets were not tried: the pass ended before their turn"
             found.append(Finding("storage.unreachable", Severity.BLOCK, None, what, do="run it again"))
