@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from databom.checks import recalling
+from databom.checks.engine import Begun
 from databom.checks.integrity import Integrity, check_integrity
 from databom.model.finding import Report, Subject, Verdict
 from databom.storage import hashcache, machine
@@ -77,6 +78,17 @@ def test_the_second_time_nearly_nothing_is_read(root: Path, cache: HashCache) ->
     assert (second.summary.hashed, second.summary.unchanged) == (2, REMEMBERED - 1)
     assert first.summary.bytes == second.summary.bytes == sum(map(len, FILES.values()))
     assert first.summary.checked == second.summary.checked == len(FILES)
+
+
+def test_what_was_written_since_reading_began_is_not_remembered(root: Path, cache: HashCache) -> None:
+    """Reading may begin long before anybody asks what to remember: it is the reading that a change must precede."""
+    manifest, tree = manifest_of(FILES), LocalTree(root)
+    begun = Begun(manifest.assets, tree, leases=False, memory=True)
+    while (root / "big").stat().st_ctime_ns <= begun.started_ns:  # the file system's clock ticks more slowly
+        (root / "big").touch()
+    answer = check_integrity(manifest, tree, cache=cache, begun=begun)
+    assert answer.findings == ()
+    assert {path for path, _ in cache.rows()} == FILES.keys() - {"tiny", "big"}
 
 
 def test_without_a_cache_everything_is_read(root: Path, rows: Path) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from operator import attrgetter, itemgetter
 from queue import Empty, SimpleQueue
@@ -169,7 +170,7 @@ class Begun:
         """Begin. `leases` and `memory`: whether `survey` will be told to hold leases, or have a memory."""
         wanted = Leases.HOLD if leases else Leases.ASK if memory else Leases.NONE
         self.assets = assets
-        self.reader = tree
+        self.started_ns = time.time_ns()
         self.meter = _Meter(None)
         self.results = _read(assets, _How(tree, None, False, wanted, doubts=True), self.meter)
         next(self.results)

@@ -98,7 +98,8 @@ def check_integrity(
         return Integrity((Finding.of(trouble),), Summary(assets=len(manifest.assets), failed=failed))
     memory = None
     if executor is None and not leases:
-        memory = remembering(manifest.assets, reader, cache, md5=md5)
+        started = None if begun is None else begun.started_ns
+        memory = remembering(manifest.assets, reader, cache, md5=md5, started_ns=started)
     if outcomes:
         every = measure_all(
             manifest.assets,
@@ -131,12 +132,20 @@ def check_integrity(
 
 
 def remembering(
-    assets: Sequence[Asset], reader: Reader, cache: HashCache | None, *, md5: bool
+    assets: Sequence[Asset],
+    reader: Reader,
+    cache: HashCache | None,
+    *,
+    md5: bool,
+    started_ns: int | None = None,
 ) -> Memory | None:
-    """What is remembered of these assets; None where nothing can be, or where reading takes no time."""
+    """What is remembered of these assets; None where nothing can be, or where reading takes no time.
+
+    `started_ns`: when reading them began, if it has.
+    """
     if cache is None or not isinstance(reader, LocalTree) or not is_worth_it(assets, reader):
         return None
-    return Memory(assets, reader, cache, md5=md5)
+    return Memory(assets, reader, cache, md5=md5, started_ns=started_ns)
 
 
 def check_outcomes(manifest: Manifest, outcomes: Iterable[Outcome], where: str = "") -> Integrity:

@@ -75,9 +75,18 @@ class Memory:
         tree: where the files are.
         cache: what is remembered of the tree.
         md5: whether an answer needs an MD5 too.
+        started_ns: when reading began, if it has, in nanoseconds since 1970.
     """
 
-    def __init__(self, assets: Sequence[Asset], tree: LocalTree, cache: HashCache, *, md5: bool) -> None:
+    def __init__(
+        self,
+        assets: Sequence[Asset],
+        tree: LocalTree,
+        cache: HashCache,
+        *,
+        md5: bool,
+        started_ns: int | None = None,
+    ) -> None:
         self._assets = sorted(assets, key=attrgetter("path"))
         self._paths = [asset.path for asset in self._assets]
         # One packed row and one state an asset: a million assets are 90 MB, and would be 500 as objects.
@@ -86,7 +95,7 @@ class Memory:
         self._cache = cache
         self._md5 = md5
         self._news = False
-        self._started_ns = time.time_ns()
+        self._started_ns = time.time_ns() if started_ns is None else started_ns
         self._recall(tree)
 
     # --- at the start -------------------------------------------------------------------------
