@@ -48,7 +48,7 @@ requests that a run of any other artifacts has too.
 MEMORY = """\
 ## Memory
 
-Peak of `databom verify`: it does not grow with bytes. It grows with files by what is kept of their manifest,
+Peak of `databom verify --full`: it does not grow with bytes. It grows with files by what is kept of their manifest,
 unless that lists them in shards.
 """
 READING = """\
