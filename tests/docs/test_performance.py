@@ -37,6 +37,7 @@ def test_a_small_run_measures_and_writes_its_page(tmp_path: Path) -> None:
         "3",
         "--mib",
         "1",
+        "--objects",
         *small,
     )
     assert done.returncode == 0, done.stderr
