@@ -7,6 +7,7 @@ import pickle
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa, x25519
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -38,6 +39,35 @@ def test_keyid_is_the_digest_of_the_subject_public_key_info(key: PrivateKey) -> 
     assert key.public.keyid == hashlib.sha256(key.public.spki).hexdigest()
     assert PublicKey.from_pem(key.public.pem().encode()) == key.public
     assert key.public.pem().endswith("-----END PUBLIC KEY-----\n")
+
+
+@pytest.mark.parametrize("key", KEYS, ids=KEY_TYPES)
+def test_our_spelling_is_the_parsers_and_every_other_one_is_read(key: PrivateKey) -> None:
+    """What is spelled as we spell it is read without the parser: it must be just what the parser reads and writes."""
+    parsed = serialization.load_der_public_key(key.public.spki)
+    pem = parsed.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    assert parsed.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) == key.public.spki
+    assert key.public.pem().encode() == pem
+    head, *lines, tail = pem.splitlines()
+    others = [
+        pem.replace(b"\n", b"\r\n"),
+        pem.rstrip(),
+        b"a comment\n" + pem,
+        b"\n".join((head, *(line[at : at + 20] for line in lines for at in range(0, len(line), 20)), tail)),
+    ]
+    for other in (pem, *others):
+        assert PublicKey.from_pem(other) == key.public
+
+
+def test_a_coordinate_beyond_the_field_is_no_point() -> None:
+    """P-256 has a point with x = 0; the same point with x = p is another spelling, which no parser takes."""
+    p = 2**256 - 2**224 + 2**192 + 2**96 - 1
+    b = 0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B
+    y = pow(b, (p + 1) // 4, p).to_bytes(32)
+    good = PublicKey.from_raw("ecdsa-p256", b"\4" + bytes(32) + y)
+    assert good.spki.endswith(bytes(32) + y)
+    with pytest.raises(InputError):
+        PublicKey(good.spki[:-64] + p.to_bytes(32) + y)
 
 
 def test_a_known_keyid() -> None:

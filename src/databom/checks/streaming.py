@@ -121,8 +121,9 @@ class Total:
         )
         # Whether a hard link leads out of the release can be said only once all of it was seen.
         self._linked += answer.linked
-        known = set(self._kept)  # trouble with the folder as a whole is told once
-        fresh = [one for one in answer.findings if not _is_of_a_link(one) and one not in known]
+        fresh = [one for one in answer.findings if not _is_of_a_link(one)]
+        if len(fresh) == 1 and fresh[0] in self._kept:  # trouble with the folder as a whole is told once
+            fresh = []
         self._kept = self._told([*self._kept, *fresh])
         self.is_stopped = answer.gave_up
 

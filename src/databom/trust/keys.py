@@ -99,7 +99,7 @@ class PublicKey(Struct, frozen=True):
     spki: bytes
     """DER SubjectPublicKeyInfo in our spelling."""
     keyid: str = ""
-    """Lower-case hex SHA-256 of `spki`."""
+    """Lower-case hex SHA-256 of `spki`. It and `keytype` are computed, whatever they were made with."""
     keytype: KeyType = "ed25519"
 
     def __post_init__(self) -> None:
