@@ -106,6 +106,18 @@ def test_what_is_inside_is_found(looker: Looker, path: str, data: bytes, expecte
     assert not seen.doubts
 
 
+@pytest.mark.parametrize("boundary", ["===============4111111111111111110==", "=4111111111111111="])
+@pytest.mark.parametrize("quote", ['"', ""])
+def test_what_parts_a_mail_is_no_card(looker: Looker, boundary: str, quote: str) -> None:
+    """Mailers draw boundaries at random (Python's of 19 digits); a line that only looks like one is still read."""
+    head = f"Received: x\nContent-Type: multipart/mixed; boundary={quote}{boundary}{quote}\n"
+    mail = f"{head}\n--{boundary}\n\nhello\n--{boundary}--\n"
+    assert not looker.look(mail.encode(), "message/rfc822", "a.eml").hits
+    for line in ("--==4012888888881881==", "--==4012888888881881==--", "4111111111111111", f"a {boundary}"):
+        seen = looker.look(f"{mail}{line}\n".encode(), "message/rfc822", "a.eml")
+        assert {kind: count for kind, (count, _) in seen.hits.items()} == {"card": 1}, line
+
+
 @pytest.mark.parametrize("cut", range(0, 100, 7))
 def test_a_damaged_archive_is_a_doubt(looker: Looker, cut: int) -> None:
     for whole in (zipped({"a.txt": LETTER * 20}), gzip.compress(LETTER * 20), tar({"a": LETTER * 20})):

@@ -2,8 +2,9 @@ r"""The pieces of a document that say something, and where they stand in it.
 
 A number in an SVG's path is no phone number, and a number in a column called `phone` is. So of JSON the strings are
 read, each with its key; of CSV the cells, each with its column; of SVG, XML and HTML everything but the geometry; of
-an e-mail its encoded headers as well (its parts are `archives`'). A document that is not what it is called is read as
-plain text, which finds more: a wrong name hides nothing. Everywhere `&#64;`, `\u0040` and `%40` are an `@`.
+an e-mail its encoded headers as well, and not the numbers that part it (its parts are `archives`'). A document that
+is not what it is called is read as plain text, which finds more: a wrong name hides nothing. Everywhere `&#64;`,
+`\u0040` and `%40` are an `@`.
 
 Long documents are read in blocks of whole lines, so that memory does not grow with them.
 """
@@ -123,6 +124,7 @@ class _State:
         self.delimiter = "\t" if media_type == "text/tab-separated-values" else ""
         self.columns: list[str] | None = None
         self.key = ""
+        self.boundaries: set[str] = set()
 
 
 def _kind(media_type: str) -> str:
@@ -149,6 +151,7 @@ def _extract(text: str, state: _State) -> Iterator[Piece]:
             yield Piece(text, 0)
             yield from _joined(text)
         case "mail":
+            text = _unbounded(text, state)
             yield Piece(text, 0)
             yield from _headers(text)
         case _:
@@ -299,6 +302,22 @@ def _blank(match: re.Match[str]) -> str:
 
 
 # --- e-mail -------------------------------------------------------------------------------------------
+
+_BOUNDARY = re.compile(r"(?i)(?<=boundary=)(?:\"([\w'()+,./:=? -]{1,70})\"|([\w'+./=-]{1,70}))")
+_DELIMITER = re.compile(r"(?m)(?<=^--)[\w'()+,./:=? -]{1,72}(?=\s*$)")
+_DASHES = "--"
+
+
+def _unbounded(text: str, state: _State) -> str:
+    """The text without the boundaries of its parts (RFC 2046, 5.1.1): mailers draw them at random, of digits."""
+    state.boundaries.update(one or other for one, other in _BOUNDARY.findall(text))
+
+    def blank(match: re.Match[str]) -> str:
+        said = match[0].rstrip()
+        return _blank(match) if {said, said.removesuffix(_DASHES)} & state.boundaries else match[0]
+
+    return _DELIMITER.sub(blank, _BOUNDARY.sub(_blank, text))
+
 
 _WORD = re.compile(r"=\?[^?\s]{1,40}\?[BbQq]\?[^?\n]*\?=(?:\s{1,4}=\?[^?\s]{1,40}\?[BbQq]\?[^?\n]*\?=)*")
 

@@ -21,7 +21,7 @@ def patterns() -> Identity:
     What reads tables for it is part of who it is: without that, they are no answer that could be remembered.
     """
     numbers, tables = _installed("phonenumberslite", "phonenumbers"), _installed("pyarrow")
-    return Identity("databom.patterns", "3", None, f"phonenumbers {numbers}, pyarrow {tables}")
+    return Identity("databom.patterns", "4", None, f"phonenumbers {numbers}, pyarrow {tables}")
 
 
 def pictures() -> Identity | None:
