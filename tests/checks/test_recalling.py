@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from databom.checks import recalling
+from databom.checks import recalling, streaming
 from databom.checks.engine import Begun
-from databom.checks.integrity import Integrity, check_integrity
+from databom.checks.integrity import Integrity, check_integrity, remembering
+from databom.checks.streaming import check_all
+from databom.model import assets as listing
 from databom.model.finding import Report, Subject, Verdict
 from databom.storage import hashcache, machine
 from databom.storage.hashcache import MAGIC, HashCache
@@ -57,7 +59,9 @@ def rows(tmp_path: Path, cache: HashCache, root: Path) -> Path:
 def check(
     root: Path, cache: HashCache | None, files: dict[str, bytes] = FILES, *, md5: bool = False
 ) -> Integrity:
-    return check_integrity(manifest_of(files), LocalTree(root), cache=cache, md5=md5, outcomes=md5)
+    manifest, tree = manifest_of(files), LocalTree(root)
+    with remembering(manifest.assets, tree, cache, md5=md5) as memory:
+        return check_integrity(manifest, tree, memory=memory, md5=md5, outcomes=md5)
 
 
 def is_forgotten(root: Path, cache: HashCache) -> bool:
@@ -86,8 +90,8 @@ def test_what_was_written_since_reading_began_is_not_remembered(root: Path, cach
     begun = Begun(manifest.assets, tree, leases=False, memory=True)
     while (root / "big").stat().st_ctime_ns <= begun.started_ns:  # the file system's clock ticks more slowly
         (root / "big").touch()
-    answer = check_integrity(manifest, tree, cache=cache, begun=begun)
-    assert answer.findings == ()
+    findings, _ = check_all(manifest, tree, cache=cache, begun=begun)
+    assert findings == ()
     assert {path for path, _ in cache.rows()} == FILES.keys() - {"tiny", "big"}
 
 
@@ -100,9 +104,10 @@ def test_the_sample_is_another_each_time(root: Path, cache: HashCache, rows: Pat
     files = {path: data for path, data in FILES.items() if path != "tiny"}
     read = set()
     for _ in range(60):
-        tree = LocalTree(root)
-        memory = recalling.Memory(manifest_of(files).assets, tree, cache, md5=False)
-        read |= {asset.path for asset in memory.left()}
+        assets = manifest_of(files).assets
+        memory = recalling.Memory(assets, LocalTree(root), cache, md5=False)
+        read |= {asset.path for asset in memory.left(assets)}
+        assert memory.left(assets) == memory.sampled(assets)
     assert len(read) > 5
 
 
@@ -135,7 +140,7 @@ def test_a_run_that_is_cut_short_remembers_what_it_read(root: Path, cache: HashC
     files = {f"big{n}": b"b" * 300_000 for n in range(9)}
     plant(root, files)
     with pytest.raises(Enough):
-        check_integrity(manifest_of(files), LocalTree(root), cache=cache, progress=stop)
+        check_all(manifest_of(files), LocalTree(root), cache=cache, progress=stop)
     assert check(root, cache, files).summary.unchanged == 3 - 1  # one is the sample
 
 
@@ -151,6 +156,47 @@ def test_small_work_is_not_remembered(
     monkeypatch.setattr(recalling, "WORTH_FILES", 2_000)
     check(root, cache)
     assert not (tmp_path / "cache").exists()
+
+
+# --- in rounds -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A release that is checked in rounds, its list decoded in parts."""
+    monkeypatch.setattr(streaming, "MANY", 10)
+    monkeypatch.setattr(streaming, "ROUND", 7)
+    monkeypatch.setattr(listing, "PART", 4)
+    monkeypatch.setattr(listing, "FEW", 4)
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_rounds_remember_as_one_run_does(root: Path, cache: HashCache, rounds: None, shuffled: bool) -> None:
+    files = dict(sorted(FILES.items(), key=lambda pair: pair[1][:1] * shuffled))
+    for expected in ((len(FILES), 0), (2, REMEMBERED - 1), (2, REMEMBERED - 1)):
+        findings, summary = check_all(manifest_of(files), LocalTree(root), cache=cache)
+        assert findings == ()
+        assert (summary.hashed, summary.unchanged) == expected
+        assert (summary.checked, summary.bytes) == (len(FILES), sum(map(len, FILES.values())))
+    assert [path for path, _ in cache.rows()] == sorted(FILES.keys() - {"tiny"})
+    (root / "d1/001").write_bytes(b"x" * SIZE)
+    (root / "tiny").unlink()
+    findings, summary = check_all(manifest_of(files), LocalTree(root), cache=cache)
+    assert {one.subject: one.code for one in findings} == {
+        "d1/001": "integrity.mismatch",
+        "tiny": "integrity.missing",
+    }
+    assert summary.failed == 2
+
+
+def test_a_sample_that_lies_makes_all_rounds_read(
+    root: Path, cache: HashCache, rows: Path, rounds: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forge(root, cache, "d1/001")
+    monkeypatch.setattr(recalling, "_sample", lambda known, _size: known[15:16])
+    findings, summary = check_all(manifest_of(FILES), LocalTree(root), cache=cache)
+    assert [(one.code, one.subject) for one in findings] == [("integrity.mismatch", "d1/001")]
+    assert (summary.hashed, summary.unchanged) == (len(FILES), 0)
 
 
 # --- found: E01, E02 ----------------------------------------------------------------------------------
@@ -292,6 +338,16 @@ def test_e07_a_file_written_a_moment_ago_is_not_remembered(
 # --- not believed: E06, E08 ---------------------------------------------------------------------------
 
 
+def forge(root: Path, cache: HashCache, victim: str) -> None:
+    """Write to a file, and make its row fit."""
+    real = [(path, hashcache.unpack_row(row)) for path, row in cache.rows()]
+    (root / victim).write_bytes(b"x" * SIZE)
+    key = file_stat((root / victim).stat())
+    cache.keep(
+        (path, hashcache.pack_row(row._replace(key=key) if path == victim else row)) for path, row in real
+    )
+
+
 def edit(rows: Path, at: int) -> None:
     data = bytearray(rows.read_bytes())
     data[at] ^= 1
@@ -356,14 +412,7 @@ def test_e08_a_forged_ctime_is_found_by_the_sample(
     root: Path, cache: HashCache, rows: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Root can give a file back all its times. Here the row is made to fit instead: the same thing to us."""
-    victim = root / "d1/001"
-    real = [(path, hashcache.unpack_row(row)) for path, row in cache.rows()]
-    victim.write_bytes(b"x" * SIZE)
-    key = file_stat(victim.stat())
-    cache.keep(
-        (path, hashcache.pack_row(row._replace(key=key) if path == "d1/001" else row)) for path, row in real
-    )
-
+    forge(root, cache, "d1/001")
     monkeypatch.setattr(recalling, "_sample", lambda known, _size: known[:1])
     assert check(root, cache).findings == ()  # this sample missed it: what is promised is no more than that
     monkeypatch.setattr(recalling, "_sample", lambda known, _size: known[15:16])

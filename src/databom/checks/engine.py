@@ -138,7 +138,7 @@ def measure_all(
     for found in _all(assets, how, memory, progress):
         yield from found.outcomes
     if memory is not None:
-        yield from memory.known()
+        yield from memory.known(assets)
 
 
 def survey(
@@ -153,7 +153,7 @@ def survey(
 ) -> Generator[Found, None, None]:
     """As `measure_all`, in counts: how many assets are right, and the outcomes of those that are not plainly so.
 
-    What the memory knows is not among them: `memory.counts()` tells, at the end. `begun` is a reading of these very
+    What the memory knows is not among them: `memory.counts` tells, at the end. `begun` is a reading of these very
     assets; it is gone on with unless the memory knows some of them.
     """
     how = _How(reader, executor, False, _leases(leases, memory), doubts=True)
@@ -206,7 +206,7 @@ def _all(
     progress: Progress | None,
     begun: Begun | None = None,
 ) -> Generator[Found, None, None]:
-    left = assets if memory is None else memory.left()
+    left = assets if memory is None else memory.left(assets)
     if begun is not None and len(left) == len(assets):
         meter, results = begun.meter.seen_by(progress), begun.results
     else:
@@ -217,19 +217,16 @@ def _all(
         for _, found in results:
             yield found
         return
-    try:
-        doubted = False
-        for batch, found in results:
-            for at, row in found.rows:
-                memory.note(batch[at][0], row)
-            for outcome in found.outcomes:
-                doubted = memory.is_contradicted_by(outcome) or doubted
+    doubted = False
+    for batch, found in results:
+        for at, row in found.rows:
+            memory.note(batch[at][0], row)
+        for outcome in found.outcomes:
+            doubted = memory.is_contradicted_by(outcome) or doubted
+        yield found
+    if doubted:
+        for _, found in _read(memory.forget(assets), how, meter):
             yield found
-        if doubted:
-            for _, found in _read(memory.forget(), how, meter):
-                yield found
-    finally:
-        memory.close()
 
 
 def _read(assets: Sequence[Asset], how: _How, meter: _Meter) -> Generator[tuple[Batch, Found], None, None]:

@@ -11,6 +11,7 @@ answer. Digests are compared as text: both sides are public, there is nothing fo
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import contextmanager
 from heapq import nsmallest
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING
@@ -77,29 +78,24 @@ def check_integrity(
     executor: Executor | None = None,
     md5: bool = False,
     leases: bool = False,
-    cache: HashCache | None = None,
+    memory: Memory | None = None,
     outcomes: bool = False,
     progress: Progress | None = None,
     begun: Begun | None = None,
 ) -> Integrity:
     """Read every asset of the manifest and compare; every problem is told, not only the first.
 
-    Arguments as `measure_all` has them; files that `cache` remembers are not read (`databom.checks.recalling`), where
-    that pays and nothing else was asked for. A local root that is missing or no directory is one finding, not one
-    an asset. `outcomes` asks for those too, which costs half a kilobyte an asset; it needs a reading of its own, so
-    what has `begun` is for when they are not asked for.
+    Arguments as `measure_all` has them. A local root that is missing or no directory is one finding, not one an asset.
+    `outcomes` asks for those too, which costs half a kilobyte an asset; it needs a reading of its own, so what has
+    `begun` is for when they are not asked for.
 
     Raises:
         PluginError: the executor broke.
     """
-    trouble = _root_trouble(reader)
+    trouble = root_trouble(reader)
     if trouble is not None:
         failed = 0 if trouble.code.startswith("storage.") else len(manifest.assets)
         return Integrity((Finding.of(trouble),), Summary(assets=len(manifest.assets), failed=failed))
-    memory = None
-    if executor is None and not leases:
-        started = None if begun is None else begun.started_ns
-        memory = remembering(manifest.assets, reader, cache, md5=md5, started_ns=started)
     if outcomes:
         every = measure_all(
             manifest.assets,
@@ -126,26 +122,32 @@ def check_integrity(
         for outcome in found.outcomes:
             tally.add(outcome)
     if memory is not None:
-        tally.unchanged, size = memory.counts()
+        tally.unchanged, size = memory.counts(manifest.assets)
         tally.bytes += size
     return tally.answer()
 
 
+@contextmanager
 def remembering(
     assets: Sequence[Asset],
     reader: Reader,
     cache: HashCache | None,
     *,
-    md5: bool,
+    md5: bool = False,
     started_ns: int | None = None,
-) -> Memory | None:
-    """What is remembered of these assets; None where nothing can be, or where reading takes no time.
+) -> Iterator[Memory | None]:
+    """What is remembered of these assets, for one run; None where nothing can be, or where reading takes no time.
 
-    `started_ns`: when reading them began, if it has.
+    What the run learned is recorded when it ends. `started_ns`: when reading them began, if it has.
     """
     if cache is None or not isinstance(reader, LocalTree) or not is_worth_it(assets, reader):
-        return None
-    return Memory(assets, reader, cache, md5=md5, started_ns=started_ns)
+        yield None
+        return
+    memory = Memory(assets, reader, cache, md5=md5, started_ns=started_ns)
+    try:
+        yield memory
+    finally:
+        memory.close()
 
 
 def check_outcomes(manifest: Manifest, outcomes: Iterable[Outcome], where: str = "") -> Integrity:
@@ -267,7 +269,8 @@ def _missing(path: str) -> Problem:
     )
 
 
-def _root_trouble(reader: Reader) -> Problem | None:
+def root_trouble(reader: Reader) -> Problem | None:
+    """Why the root of a local tree cannot be looked into, if so."""
     if not isinstance(reader, LocalTree):
         return None
     try:

@@ -18,12 +18,12 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
-from operator import attrgetter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from stat import S_ISREG
 from typing import TYPE_CHECKING
 
 from databom.checks.outcome import Outcome
+from databom.model.assets import in_order
 from databom.storage.hashcache import (
     KEY_SIZE,
     ROW_SIZE,
@@ -70,6 +70,9 @@ _UNKNOWN, _KNOWN, _SAMPLED, _NEW = range(4)
 class Memory:
     """What is remembered of one run's assets: asked at its start, told at its end. For one thread.
 
+    A run may ask and tell of its assets a part at a time, if the first part is `sampled`; it holds some 170 bytes of
+    each asset, and its path.
+
     Args:
         assets: what the run is about.
         tree: where the files are.
@@ -87,30 +90,29 @@ class Memory:
         md5: bool,
         started_ns: int | None = None,
     ) -> None:
-        self._assets = sorted(assets, key=attrgetter("path"))
-        self._paths = [asset.path for asset in self._assets]
+        self._paths: list[str] = []
         # One packed row and one state an asset: a million assets are 90 MB, and would be 500 as objects.
-        self._rows = bytearray(ROW_SIZE * len(self._assets))
-        self._states = bytearray(len(self._assets))
+        self._rows = bytearray(ROW_SIZE * len(assets))
+        self._states = bytearray(len(assets))
         self._cache = cache
         self._md5 = md5
         self._news = False
         self._started_ns = time.time_ns() if started_ns is None else started_ns
-        self._recall(tree)
+        self._recall(in_order(assets), tree)
 
     # --- at the start -------------------------------------------------------------------------
 
-    def _recall(self, tree: LocalTree) -> None:
-        """Compare the recorded keys with the files'. Reads no asset; raises nothing."""
+    def _recall(self, listed: Iterator[tuple[str, str]], tree: LocalTree) -> None:
+        """Compare the recorded keys with the files'. Reads no asset."""
         states, rows = self._states, self._rows
         with tree.batch() as batch:
-            for at, row in _matching(self._paths, self._cache.rows()):
-                asset = self._assets[at]
-                if row[KEY_SIZE : KEY_SIZE + 32].hex() != asset.sha256 or (
-                    self._md5 and not unpack_row(row).md5
-                ):
+            for at, (path, sha256, row) in enumerate(_beside(listed, self._cache.rows())):
+                self._paths.append(path)
+                if row is None or row[KEY_SIZE : KEY_SIZE + 32].hex() != sha256:
                     continue
-                status = batch.look(asset.path)
+                if self._md5 and not unpack_row(row).md5:
+                    continue
+                status = batch.look(path)
                 if (
                     status is not None
                     and status.st_nlink == 1
@@ -122,9 +124,25 @@ class Memory:
         for at in _sample([at for at, state in enumerate(states) if state == _KNOWN], self._size):
             states[at] = _SAMPLED
 
-    def left(self) -> list[Asset]:
-        """What must be read: what is not known, and the sample."""
-        return [asset for asset, state in zip(self._assets, self._states, strict=True) if state != _KNOWN]
+    def sampled(self, assets: Iterable[Asset]) -> list[Asset]:
+        """Those that are read although they are remembered."""
+        if _SAMPLED not in self._states:
+            return []
+        return [asset for at, asset in self._placed(assets) if self._states[at] == _SAMPLED]
+
+    def left(self, assets: Iterable[Asset]) -> list[Asset]:
+        """Those that must be read: what is not known, and the sample."""
+        states = self._states
+        return [asset for at, asset in self._placed(assets) if states[at] != _KNOWN]
+
+    def _placed(self, assets: Iterable[Asset]) -> Iterator[tuple[int, Asset]]:
+        """Assets of the run, each with its position in the order of paths."""
+        paths, at = self._paths, 0
+        for asset in assets:
+            if at == len(paths) or paths[at] != asset.path:  # most lists are in order
+                at = bisect_left(paths, asset.path)
+            yield at, asset
+            at += 1
 
     # --- meanwhile ----------------------------------------------------------------------------
 
@@ -150,30 +168,30 @@ class Memory:
             self.note(outcome.path, pack_row(Row(outcome.stat, outcome.sha256, outcome.md5)))
         return sampled and outcome.stat == row.key and outcome.sha256 != row.sha256
 
-    def forget(self) -> list[Asset]:
-        """Believe no row any more; answers the assets that now must be read as well."""
+    def forget(self, assets: Iterable[Asset]) -> list[Asset]:
+        """Believe no row any more; answers which of the assets now must be read as well."""
         self._cache.forget()
-        known = [at for at, state in enumerate(self._states) if state == _KNOWN]
-        for at in known:
-            self._states[at] = _UNKNOWN
+        known = [asset for _, asset in self._known(assets)]
+        self._states = self._states.replace(bytes([_KNOWN]), bytes([_UNKNOWN]))
         self._news = any(self._states)
-        return [self._assets[at] for at in known]
+        return known
 
     # --- at the end ---------------------------------------------------------------------------
 
-    def known(self) -> Iterator[Outcome]:
-        """The outcomes of the files that were not read."""
-        for at, state in enumerate(self._states):
-            if state == _KNOWN:
-                key, sha256, md5 = self._row(at)
-                yield Outcome(
-                    self._paths[at], key.size, sha256, md5 if self._md5 else None, key, remembered=True
-                )
+    def known(self, assets: Iterable[Asset]) -> Iterator[Outcome]:
+        """The outcomes of those that were not read."""
+        for at, asset in self._known(assets):
+            key, sha256, md5 = self._row(at)
+            yield Outcome(asset.path, key.size, sha256, md5 if self._md5 else None, key, remembered=True)
 
-    def counts(self) -> tuple[int, int]:
-        """How many files were not read, and their bytes."""
-        known = [at for at, state in enumerate(self._states) if state == _KNOWN]
-        return len(known), sum(map(self._size, known))
+    def counts(self, assets: Iterable[Asset]) -> tuple[int, int]:
+        """How many of them were not read, and their bytes."""
+        sizes = [self._size(at) for at, _ in self._known(assets)]
+        return len(sizes), sum(sizes)
+
+    def _known(self, assets: Iterable[Asset]) -> Iterator[tuple[int, Asset]]:
+        states = self._states
+        return ((at, asset) for at, asset in self._placed(assets) if states[at] == _KNOWN)
 
     def close(self) -> None:
         """Record what was learned, if any of it is new; also of a run that was cut short."""
@@ -191,16 +209,15 @@ class Memory:
         return row_size(self._rows, at * ROW_SIZE)
 
 
-def _matching(paths: Sequence[str], rows: Iterator[tuple[str, bytes]]) -> Iterator[tuple[int, bytes]]:
-    """The positions of the paths that have a row, and the rows; both come sorted by path."""
-    at, count = 0, len(paths)
-    for path, row in rows:
-        while at < count and paths[at] < path:
-            at += 1
-        if at == count:
-            return
-        if paths[at] == path:
-            yield at, row
+def _beside(
+    listed: Iterator[tuple[str, str]], rows: Iterator[tuple[str, bytes]]
+) -> Iterator[tuple[str, str, bytes | None]]:
+    """(path, SHA-256 in hex, its row) of what is listed; both come sorted by path."""
+    row = next(rows, None)
+    for path, sha256 in listed:
+        while row is not None and row[0] < path:
+            row = next(rows, None)
+        yield path, sha256, row[1] if row is not None and row[0] == path else None
 
 
 def _sample(known: list[int], size_of: Callable[[int], int]) -> list[int]:

@@ -17,6 +17,8 @@ from databom.checks.integrity import (
     check_integrity,
     check_unlisted,
     foreign_links,
+    remembering,
+    root_trouble,
     unlisted_findings,
 )
 from databom.errors import MissingError
@@ -32,15 +34,16 @@ if TYPE_CHECKING:
     from databom.checks.engine import Begun, Progress
     from databom.checks.integrity import Integrity
     from databom.checks.outcome import Outcome
+    from databom.checks.recalling import Memory
     from databom.model.manifest import Asset, Manifest
     from databom.storage.hashcache import HashCache
     from databom.storage.reader import Reader
     from databom.storage.tree import LocalTree
 
 AT_ONCE = MAX_ASSETS
-"""Larger releases are checked in rounds, and of their findings only the first of each kind are told."""
+"""Of the findings of larger releases only the first of each kind are told, and nothing is remembered of them."""
 MANY = 262_144
-"""Larger releases are checked in rounds where nothing is remembered, so that what a check holds stays small."""
+"""Larger releases are checked in rounds, so that what a check holds stays small."""
 ROUND = 65_536
 """Assets that are checked together; what a check holds in memory follows from it."""
 
@@ -55,37 +58,57 @@ def check_all(
     progress: Progress | None = None,
     begun: Begun | None = None,
 ) -> tuple[tuple[Finding, ...], Summary]:
-    """As `check_integrity`, of any number of assets: from `AT_ONCE` on in rounds, which read every file.
+    """As `check_integrity`, of any number of assets: from `MANY` on in rounds.
 
-    What is remembered of a tree is remembered of all of it, so `cache` is for what is checked at once, as is `begun`.
-    Without either, rounds begin at `MANY`.
+    Files that `cache` remembers are not read (`databom.checks.recalling`), where that pays and nothing else was asked
+    for. From `AT_ONCE` on nothing is remembered: that would be held of the whole tree. What has `begun` is a reading of
+    all assets.
 
     Raises:
         PluginError: the executor broke.
         InputError, StorageError: a shard that lists assets is not what it was, or cannot be had any more.
     """
     count = len(manifest.assets)
-    most = min(MANY, AT_ONCE) if cache is None and begun is None else AT_ONCE
-    if count <= most:
-        answer = check_integrity(
-            manifest,
-            reader,
-            executor=executor,
-            leases=leases,
-            cache=cache,
-            progress=progress,
-            begun=begun,
-        )
-        return answer.findings, answer.summary
-    total = Total(shown_bounded if count > AT_ONCE else list)
-    for assets in rounds(manifest.assets):
-        so_far = total.summary
-        told = None if progress is None else _Shifted(progress, so_far.assets, so_far.bytes)
-        part = replace(manifest, assets=assets)
-        total.add(check_integrity(part, reader, executor=executor, leases=leases, progress=told))
-        if total.is_stopped:
-            break
-    return total.findings(count), total.summary_of(count)
+    if count > AT_ONCE or executor is not None or leases or root_trouble(reader) is not None:
+        cache = None
+    started = None if begun is None else begun.started_ns
+    with remembering(manifest.assets, reader, cache, started_ns=started) as memory:
+
+        def check(
+            assets: Sequence[Asset], progress: Progress | None, begun: Begun | None = None
+        ) -> Integrity:
+            return check_integrity(
+                replace(manifest, assets=assets),
+                reader,
+                executor=executor,
+                leases=leases,
+                memory=memory,
+                progress=progress,
+                begun=begun,
+            )
+
+        if begun is not None or count <= min(MANY, AT_ONCE):
+            answer = check(manifest.assets, progress, begun)
+            return answer.findings, answer.summary
+        total = Total(shown_bounded if count > AT_ONCE else list)
+        for assets in _sampled_first(manifest.assets, memory):
+            so_far = total.summary
+            told = None if progress is None else _Shifted(progress, so_far.assets, so_far.bytes)
+            total.add(check(assets, told))
+            if total.is_stopped:
+                break
+        return total.findings(count), total.summary_of(count)
+
+
+def _sampled_first(assets: Sequence[Asset], memory: Memory | None) -> Iterator[Sequence[Asset]]:
+    """All assets in rounds. What the sample says of the memory must be known before any of it is believed."""
+    sampled = () if memory is None else tuple(memory.sampled(assets))
+    if sampled:
+        yield sampled
+    names = {asset.path for asset in sampled}
+    for part in rounds(assets):
+        if others := tuple(asset for asset in part if asset.path not in names):
+            yield others
 
 
 def rounds(assets: Sequence[Asset]) -> Iterator[tuple[Asset, ...]]:

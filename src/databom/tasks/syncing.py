@@ -272,10 +272,11 @@ class _Sync:
     def _on_disk(self, manifest: Manifest, tree: LocalTree, *, md5: bool, meter: Meter) -> Iterator[Outcome]:
         if not tree.root.exists():
             absent = Problem("integrity.missing", None, "there is no such file")
-            return iter([Outcome(asset.path, error=absent) for asset in manifest.assets])
+            yield from (Outcome(asset.path, error=absent) for asset in manifest.assets)
+            return
         cache = None if self.full else HashCache(tree.root)
-        memory = remembering(manifest.assets, tree, cache, md5=md5)
-        return measure_all(manifest.assets, tree, md5=md5, memory=memory, progress=meter.measured)
+        with remembering(manifest.assets, tree, cache, md5=md5) as memory:
+            yield from measure_all(manifest.assets, tree, md5=md5, memory=memory, progress=meter.measured)
 
     def _fetch(
         self,
