@@ -87,7 +87,7 @@ def test_the_second_time_nearly_nothing_is_read(root: Path, cache: HashCache) ->
 def test_what_was_written_since_reading_began_is_not_remembered(root: Path, cache: HashCache) -> None:
     """Reading may begin long before anybody asks what to remember: it is the reading that a change must precede."""
     manifest, tree = manifest_of(FILES), LocalTree(root)
-    begun = Begun(manifest.assets, tree, leases=False, memory=True)
+    begun = Begun(manifest.assets, tree, memory=True)
     while (root / "big").stat().st_ctime_ns <= begun.started_ns:  # the file system's clock ticks more slowly
         (root / "big").touch()
     findings, _ = check_all(manifest, tree, cache=cache, begun=begun)

@@ -139,6 +139,20 @@ def test_a_store_that_stops_answering_is_not_asked_for_everything() -> None:
     assert (summary.assets, summary.checked, summary.failed) == (500, 0, 0)
 
 
+@pytest.mark.parametrize("dead", [1, 3, 2_000])
+def test_rounds_tell_of_what_cannot_be_read_as_one_run_does(
+    monkeypatch: pytest.MonkeyPatch, dead: int
+) -> None:
+    monkeypatch.setattr(streaming, "AT_ONCE", 1_000)
+    monkeypatch.setattr(streaming, "MANY", 50)
+    files = {f"{n:04}": b"x" for n in range(600)}
+    faults = {path: "denied" for n, path in enumerate(files) if n % dead == 0 or dead > 1_000}
+    whole = check_integrity(manifest_of(files), MemoryReader(files, faults))
+    findings, summary = check_all(manifest_of(files), MemoryReader(files, faults))
+    assert told(findings) == told(whole.findings)
+    assert summary == whole.summary
+
+
 def test_progress_goes_on_from_round_to_round(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     manifest = manifest_of(FILES)

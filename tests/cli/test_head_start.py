@@ -32,17 +32,26 @@ FILES = {
 WATCHED = """
 import os, sys
 from databom.checks import recalling
-from databom.tasks.ahead import HeadStart
+from databom.tasks import ahead
 
 recalling.RACY_NS = 0  # the files are only just made
 recalling.WORTH_FILES = 1
 
-asked = HeadStart.of
+class Watched(ahead.Begun):
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        print("reading has begun", file=sys.stderr)
+    def close(self):
+        super().close()
+        print("and has ended", file=sys.stderr)
+ahead.Begun = Watched
+
+asked = ahead.HeadStart.of
 def of(self, manifest):
     begun = asked(self, manifest)
-    print("gone on with" if begun else "begun for nothing" if self._begun else "not begun", file=sys.stderr)
+    print("gone on with" if begun else "waited", file=sys.stderr)
     return begun
-HeadStart.of = of
+ahead.HeadStart.of = of
 
 from databom.cli import main
 try:
@@ -101,7 +110,7 @@ def test_the_report_is_that_of_reading_afterwards(house: House, what: str) -> No
     ahead, said = verify(house, manifest, "--full")
     after, waited = verify(house, manifest, "--executor", "threads:2")
     assert "gone on with" in said
-    assert "not begun" in waited
+    assert "has begun" not in waited
     assert ahead == after
     assert ahead["verdict"] == ("pass" if what == "none" else "fail")
 
@@ -120,8 +129,17 @@ def test_the_first_reading_of_a_pin_is_remembered_and_the_second_is_not_begun(
     assert "gone on with" in said
     second, said = verify(house, "pets")
     assert second["reading"]["unchanged"] > 0
-    assert "not begun" in said
+    assert "has begun" not in said
     assert {**second, "reading": None} == {**first, "reading": None}
+
+
+def test_nobody_is_kept_out_for_a_manifest_that_is_not_believed_yet(house: House) -> None:
+    """A lease makes writers wait."""
+    house.init()
+    manifest = house.release(FILES)
+    report, said = verify(house, manifest, "--leases")
+    assert report["verdict"] == "pass"
+    assert "has begun" not in said
 
 
 def test_nothing_is_told_of_a_release_that_is_not_believed(house: House) -> None:
@@ -142,6 +160,12 @@ def test_nothing_is_told_of_a_release_that_is_not_believed(house: House) -> None
         (b'"small/0000.txt"', b'"../outside.txt"', "manifest.path"),
         (b'"small/0001.txt"', b'"small/0000.txt"', "manifest.duplicate"),
         (b'"assets"', b'"assets":[],"assets"', "manifest.syntax"),
+        # What begins meets a path twice, and sizes that cannot be compared.
+        (
+            b'"assets": [',
+            b'"assets": [{"path":"large/0.bin","sha256":"%b"},' % (b"0" * 64),
+            "manifest.duplicate",
+        ),
     ],
 )
 def test_a_manifest_that_is_refused_is_refused(house: House, old: bytes, new: bytes, code: str) -> None:
@@ -170,7 +194,8 @@ def test_a_manifest_that_is_not_plain_is_read_twice_and_judged_once(house: House
     report, said = verify(house, manifest, "--full")
     assert report["verdict"] == "pass", report["findings"]
     assert report["summary"]["checked"] == len(FILES)
-    assert "begun for nothing" in said
+    # What has begun ends before the list is read again, not when all is done.
+    assert said.split("\n")[:3] == ["reading has begun", "and has ended", "waited"]
 
 
 def test_what_an_unchecked_list_names_outside_the_folder_is_not_opened(tmp_path: Path) -> None:
@@ -182,18 +207,35 @@ def test_what_an_unchecked_list_names_outside_the_folder_is_not_opened(tmp_path:
     program = """
         import hashlib, sys
         from pathlib import Path
+        import os
         from databom.checks.engine import Begun, survey
         from databom.model.claims import Asset
+        from databom.storage import posix
         from databom.storage.tree import LocalTree
 
+        touched = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+        def watched(call):
+            def watch(path, *args, dir_fd=None, **options):
+                base = os.readlink(f"/proc/self/fd/{dir_fd}") if dir_fd is not None else ""
+                above, name = os.path.split(os.path.join(base, path))
+                if "\\0" not in path:
+                    place = os.path.normpath(os.path.join(os.path.realpath(above), name))
+                    os.write(touched, os.fsencode(place) + b"\\n")
+                return call(path, *args, dir_fd=dir_fd, **options)
+            return watch
+
         root = Path(sys.argv[1])
-        names = ["../outside.txt", str(root.parent / "outside.txt"), ".", "..", "", "a/../../outside.txt", "x\\0"]
+        names = ["../outside.txt", str(root.parent / "outside.txt"), ".", "..", "", "a/../../outside.txt", "x\\0",
+                 "link/outside.txt", "a/..", "../tree/large.bin"]
         good = [Asset(path=name, sha256=hashlib.sha256((root / name).read_bytes()).hexdigest())
                 for name in ("large.bin", "other.bin")]
         secret = hashlib.sha256((root.parent / "outside.txt").read_bytes()).hexdigest()
         assets = [*good, *(Asset(path=name, sha256=secret) for name in names)]
         tree = LocalTree(root)
-        begun = Begun(assets, tree, leases=False, memory=False)
+        tree.check_root()
+        os.open, os.stat = watched(os.open), watched(os.stat)
+        begun = Begun(assets, tree, memory=True)
         outcomes = []
         right = 0
         for found in survey(assets, tree, begun=begun):
@@ -204,9 +246,19 @@ def test_what_an_unchecked_list_names_outside_the_folder_is_not_opened(tmp_path:
         assert all(one.sha256 is None and one.error is not None for one in outcomes), outcomes
         print("held")
     """
-    command = [sys.executable, "-c", textwrap.dedent(program), str(tmp_path / "tree")]
+    (tmp_path / "tree/link").symlink_to(tmp_path)
+    command = [
+        sys.executable,
+        "-c",
+        textwrap.dedent(program),
+        str(tmp_path / "tree"),
+        str(tmp_path / "touched"),
+    ]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.stdout == "held\n", done.stderr
+    touched = set((tmp_path / "touched").read_text().splitlines())
+    assert str(tmp_path / "tree/large.bin") in touched
+    assert {place for place in touched if not f"{place}/".startswith(f"{tmp_path}/tree/")} == set()
 
 
 def test_a_folder_that_is_not_there_is_said_as_ever(house: House) -> None:

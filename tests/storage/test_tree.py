@@ -146,9 +146,23 @@ def test_small_files_in_one_read(root: Path) -> None:
 
 
 def test_size_hint(root: Path) -> None:
-    tree = LocalTree(root)
-    assert [tree.size_hint(path) for path in ("a/one.bin", "no", "a\0")] == [1400, 0, 0]
-    assert LocalTree(root / "no").size_hint("x") == 0
+    (root.parent / "outside").write_bytes(b"secret")
+    (root / "link").symlink_to(root.parent)
+    with LocalTree(root).batch() as batch:
+        names = (
+            "a/one.bin",
+            "no",
+            "a\0",
+            "../outside",
+            str(root.parent / "outside"),
+            "link/outside",
+            "..",
+            ".",
+            "",
+        )
+        assert [batch.size_hint(path) for path in names] == [1400, *[0] * 8]
+    with LocalTree(root / "no").batch() as batch:
+        assert batch.size_hint("x") == 0
 
 
 def test_many_threads_share_a_tree(tmp_path: Path, kernel: bool) -> None:

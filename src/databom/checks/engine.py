@@ -75,13 +75,14 @@ def plan(assets: Iterable[Asset], reader: Reader) -> Plan:
         return Plan(_remote_batches(assets, getattr(reader, "parallel", None)), 0, [])
     single: list[tuple[int, Declared]] = []
     small: list[Declared] = []
-    for row in map(_ROW, assets):
-        weight = reader.size_hint(row[0]) if row[1] is None else row[1]
-        if weight <= SMALL_BYTES:
-            small.append(row)
-        else:
-            single.append((-weight, row))
-    single.sort()
+    with reader.batch() as batch:
+        for row in map(_ROW, assets):
+            weight = batch.size_hint(row[0]) if row[1] is None else row[1]
+            if weight <= SMALL_BYTES:
+                small.append(row)
+            else:
+                single.append((-weight, row))
+    single.sort(key=lambda one: (one[0], one[1][0]))  # a list that nobody checked may name one path twice
     small.sort(key=itemgetter(0))
     return Plan(
         [[row] for _, row in single],
@@ -166,9 +167,9 @@ class Begun:
     Nothing they find is looked at before `survey` goes on with it.
     """
 
-    def __init__(self, assets: Sequence[Asset], tree: LocalTree, *, leases: bool, memory: bool) -> None:
-        """Begin. `leases` and `memory`: whether `survey` will be told to hold leases, or have a memory."""
-        wanted = Leases.HOLD if leases else Leases.ASK if memory else Leases.NONE
+    def __init__(self, assets: Sequence[Asset], tree: LocalTree, *, memory: bool) -> None:
+        """Begin. `memory`: whether `survey` will have one."""
+        wanted = Leases.ASK if memory else Leases.NONE
         self.assets = assets
         self.started_ns = time.time_ns()
         self.meter = _Meter(None)
@@ -210,6 +211,8 @@ def _all(
     if begun is not None and len(left) == len(assets):
         meter, results = begun.meter.seen_by(progress), begun.results
     else:
+        if begun is not None:
+            begun.close()
         meter = _Meter(progress)
         meter.assets = len(assets) - len(left)
         results = _read(left, how, meter)

@@ -82,12 +82,13 @@ def check_integrity(
     outcomes: bool = False,
     progress: Progress | None = None,
     begun: Begun | None = None,
+    part: bool = False,
 ) -> Integrity:
     """Read every asset of the manifest and compare; every problem is told, not only the first.
 
     Arguments as `measure_all` has them. A local root that is missing or no directory is one finding, not one an asset.
     `outcomes` asks for those too, which costs half a kilobyte an asset; it needs a reading of its own, so what has
-    `begun` is for when they are not asked for.
+    `begun` is for when they are not asked for. `part`: this is one of several, and somebody will fold the findings.
 
     Raises:
         PluginError: the executor broke.
@@ -124,7 +125,7 @@ def check_integrity(
     if memory is not None:
         tally.unchanged, size = memory.counts(manifest.assets)
         tally.bytes += size
-    return tally.answer()
+    return tally.answer(part=part)
 
 
 @contextmanager
@@ -199,8 +200,8 @@ class _Tally:
         if outcome.foreign_links and outcome.stat is not None:
             self._linked.append(outcome)
 
-    def answer(self) -> Integrity:
-        """What it comes to."""
+    def answer(self, *, part: bool = False) -> Integrity:
+        """What it comes to; of a part of a release, every finding."""
         total, checked = len(self._assets), self.hashed + self.unchanged + self._checked_unread
         if checked + self._unchecked != total:  # never a pass: somebody's executor lost or invented answers
             raise PluginError(
@@ -221,8 +222,9 @@ class _Tally:
             hashed=self.hashed,
             unchanged=self.unchanged,
         )
-        told = _unanswered_together(findings, total, self._where)
-        return Integrity(told, summary, linked=tuple(linked), gave_up=self._gave_up)
+        if not part:
+            findings = unanswered_together(findings, total, self._where)
+        return Integrity(tuple(findings), summary, linked=tuple(linked), gave_up=self._gave_up)
 
 
 def compare(asset: Asset, got: Outcome | Measured, where: str = "") -> Problem | None:
@@ -298,16 +300,16 @@ def foreign_links(linked: Sequence[Outcome]) -> Iterator[Finding]:
             )
 
 
-def _unanswered_together(findings: list[Finding], total: int, where: str) -> tuple[Finding, ...]:
+def unanswered_together(findings: list[Finding], total: int, where: str) -> list[Finding]:
     """Keep what could not be answered from burying what could: one finding if nothing was, else some."""
     unanswered = [finding for finding in findings if finding.code.startswith("storage.")]
     if len(unanswered) <= MOST_LISTED:
-        return tuple(findings)
+        return findings
     codes = {finding.code for finding in unanswered}
     if len(unanswered) == total and len(codes) == 1:
         first = next(finding for finding in unanswered if finding.what != NOT_TRIED)
         what = f"none of {total:,} assets could be read; the first: {first.what}"
-        return (Finding(first.code, Severity.BLOCK, printable(where, 400) or None, what, do=first.do),)
+        return [Finding(first.code, Severity.BLOCK, printable(where, 400) or None, what, do=first.do)]
     kept = [finding for finding in findings if not finding.code.startswith("storage.")]
     for code in sorted(codes):
         these = [finding for finding in unanswered if finding.code == code]
@@ -315,7 +317,7 @@ def _unanswered_together(findings: list[Finding], total: int, where: str) -> tup
         if len(these) > MOST_LISTED:
             rest = len(these) - MOST_LISTED
             kept.append(Finding(code, Severity.BLOCK, None, f"{rest:,} more assets could not be read"))
-    return tuple(kept)
+    return kept
 
 
 # --- what the manifest does not list -----------------------------------------------------------------

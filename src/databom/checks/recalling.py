@@ -57,10 +57,11 @@ def is_worth_it(assets: Sequence[Asset], tree: LocalTree) -> bool:
     if len(assets) >= WORTH_FILES:
         return True
     total = 0
-    for asset in assets:
-        total += tree.size_hint(asset.path) if asset.size is None else asset.size
-        if total >= WORTH_BYTES:
-            return True
+    with tree.batch() as batch:
+        for asset in assets:
+            total += batch.size_hint(asset.path) if asset.size is None else asset.size
+            if total >= WORTH_BYTES:
+                return True
     return False
 
 

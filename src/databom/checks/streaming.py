@@ -19,6 +19,7 @@ from databom.checks.integrity import (
     foreign_links,
     remembering,
     root_trouble,
+    unanswered_together,
     unlisted_findings,
 )
 from databom.errors import MissingError
@@ -75,7 +76,7 @@ def check_all(
     with remembering(manifest.assets, reader, cache, started_ns=started) as memory:
 
         def check(
-            assets: Sequence[Asset], progress: Progress | None, begun: Begun | None = None
+            assets: Sequence[Asset], progress: Progress | None, begun: Begun | None = None, part: bool = False
         ) -> Integrity:
             return check_integrity(
                 replace(manifest, assets=assets),
@@ -85,16 +86,17 @@ def check_all(
                 memory=memory,
                 progress=progress,
                 begun=begun,
+                part=part,
             )
 
         if begun is not None or count <= min(MANY, AT_ONCE):
             answer = check(manifest.assets, progress, begun)
             return answer.findings, answer.summary
-        total = Total(shown_bounded if count > AT_ONCE else list)
+        total = Total(shown_bounded if count > AT_ONCE else None, reader.shown)
         for assets in _sampled_first(manifest.assets, memory):
             so_far = total.summary
             told = None if progress is None else _Shifted(progress, so_far.assets, so_far.bytes)
-            total.add(check(assets, told))
+            total.add(check(assets, told, part=True))
             if total.is_stopped:
                 break
         return total.findings(count), total.summary_of(count)
@@ -124,13 +126,19 @@ def rounds(assets: Sequence[Asset]) -> Iterator[tuple[Asset, ...]]:
 
 
 class Total:
-    """What the rounds gave together."""
+    """What the rounds gave together.
 
-    def __init__(self, told: Callable[[Iterable[Finding]], list[Finding]] = shown_bounded) -> None:
+    `told` keeps the findings that are told, and they are few; without it all are. `where` is the root of the assets.
+    """
+
+    def __init__(
+        self, told: Callable[[Iterable[Finding]], list[Finding]] | None = shown_bounded, where: str = ""
+    ) -> None:
         self.summary = Summary()
         self.is_stopped = False
         """Whether the store stopped answering, so that asking for more would only cost time."""
         self._told = told
+        self._where = where
         self._kept: list[Finding] = []
         self._linked: list[Outcome] = []
 
@@ -147,12 +155,18 @@ class Total:
         fresh = [one for one in answer.findings if not _is_of_a_link(one)]
         if len(fresh) == 1 and fresh[0] in self._kept:  # trouble with the folder as a whole is told once
             fresh = []
-        self._kept = self._told([*self._kept, *fresh])
+        self._kept += fresh
+        if self._told is not None:
+            self._kept = self._told(self._kept)
         self.is_stopped = answer.gave_up
 
     def findings(self, count: int) -> tuple[Finding, ...]:
         """The findings about all rounds, of a release of `count` assets."""
-        found = [*self._kept, *self._told(foreign_links(self._linked))]
+        linked = foreign_links(self._linked)
+        if self._told is not None:
+            found = [*self._kept, *self._told(linked)]
+        else:
+            found = unanswered_together([*self._kept, *linked], count, self._where)
         if (rest := count - self.summary.assets) > 0:
             what = f"{rest:,} more assets were not tried: the pass ended before their turn"
             found.append(Finding("storage.unreachable", Severity.BLOCK, None, what, do="run it again"))

@@ -171,13 +171,19 @@ def read_manifest(raw: bytes, *, meanwhile: Meanwhile | None = None) -> Manifest
         meanwhile: called with the assets as soon as they have been found, before a single rule was checked: for work
             that may begin, and may be for nothing. If the manifest's `assets` are not that very object in the end,
             it was. Called with something that cannot be iterated to its end, or not at all, where the manifest is
-            not plain; not at all where its list is longer than `assets.MEANWHILE_BYTES`.
+            not plain; then called once more, with nothing. Not at all where its list is longer than
+            `assets.MEANWHILE_BYTES`.
 
     Raises:
         InputError: with every problem found (at most 100), each with a JSON pointer: `manifest.syntax`,
             `.limit`, `.schema`, `.path` or `.duplicate`. Nothing else is raised, whatever the bytes.
     """
-    return _read_plain(raw, meanwhile) or _read_closely(raw)
+    plain = _read_plain(raw, meanwhile)
+    if plain is not None:
+        return plain
+    if meanwhile is not None:
+        meanwhile(())
+    return _read_closely(raw)
 
 
 def _read_plain(raw: bytes, meanwhile: Meanwhile | None = None) -> Manifest | None:

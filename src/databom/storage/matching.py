@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from databom.errors import StorageError
 from databom.storage.localfile import is_settled
-from databom.storage.tree import OPEN_FILE, TreeBatch
+from databom.storage.tree import NO_FILES, OPEN_FILE, TreeBatch
 
 
 class Matched(NamedTuple):
@@ -46,6 +46,9 @@ def match_small(
     sha, look, read, close = hashlib.sha256, os.fstat, os.read, os.close
     for at, (path, declared, sha256) in enumerate(files):
         parent, _, name = path.rpartition("/")
+        if name in NO_FILES:  # nobody need have checked the list
+            careful.append(at)
+            continue
         try:
             if parent != above:
                 above, directory = None, batch.directory(parent)

@@ -46,6 +46,8 @@ MAX_WALK_PATH_BYTES = 1024
 
 OPEN_FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY
 """Flags that open a regular file and wait for, or follow, nothing else."""
+NO_FILES = frozenset({"", ".", ".."})
+"""Last names that stand for a directory, which may be above the tree."""
 _REPLACED = frozenset({errno.ELOOP, errno.ENOTDIR, errno.EXDEV})
 """A name stands for something else than a moment ago: a link, a file, or (EXDEV, openat2's last look) a directory
 that was moved out of the tree while it was being opened."""
@@ -107,13 +109,6 @@ class LocalTree:
     def batch(self) -> TreeBatch:
         """A reader for files of the same few directories: keeps the last directory open. For one thread."""
         return TreeBatch(self)
-
-    def size_hint(self, path: str) -> int:
-        """About how long a file is, to plan by; 0 when unknown. Promises nothing."""
-        try:
-            return os.stat(path, dir_fd=self._root(), follow_symlinks=False).st_size
-        except (OSError, ValueError, StorageError):
-            return 0
 
     def in_cache(self, md5: str, key: FileStat) -> bool:
         """Whether the file with this key is the very one DVC's cache keeps under this MD5."""
@@ -256,10 +251,17 @@ class TreeBatch:
     def look(self, path: str, /) -> os.stat_result | None:
         """What stands at a path, never followed to somewhere else; None where nothing can be looked at."""
         parent, _, name = path.rpartition("/")
+        if name in NO_FILES:
+            return None
         try:
             return os.stat(name, dir_fd=self.directory(parent), follow_symlinks=False)
         except (OSError, ValueError, StorageError):
             return None
+
+    def size_hint(self, path: str) -> int:
+        """About how long a file is, to plan by; 0 when unknown. Promises nothing."""
+        status = self.look(path)
+        return 0 if status is None else status.st_size
 
     def read_small(self, path: str, most: int, *, settle: int | None = None) -> SmallFile | None:
         """A file of at most `most` bytes in one read; None when it is longer (nothing was read then).

@@ -12,6 +12,7 @@ import msgspec
 
 from databom.checks.engine import Begun
 from databom.checks.forking import may_fork
+from databom.checks.recalling import is_worth_it
 from databom.errors import DatabomError
 
 if TYPE_CHECKING:
@@ -24,39 +25,43 @@ if TYPE_CHECKING:
 
 
 class HeadStart:
-    """Called with assets, it begins to read them; a context manager that leaves no reading behind.
+    """Called with assets, it begins to read them, and with none it stops; a context manager that leaves nothing behind.
 
     Args:
-        tree: the local folder they should be in; None makes this do nothing.
-        leases: whether each file is to be held against writers.
-        cache: what is remembered of the tree. Where that is anything, there may be little to read, and reading waits
-            until it is known what.
+        tree: the local folder they should be in.
+        cache: what is remembered of the tree, if it may be asked. Where that is anything, there may be little to read,
+            and reading waits until it is known what.
     """
 
-    def __init__(
-        self, tree: LocalTree | None, *, leases: bool = False, cache: HashCache | None = None
-    ) -> None:
+    def __init__(self, tree: LocalTree, cache: HashCache | None) -> None:
         self.tree = tree
-        self._leases = leases
         self._cache = cache
         self._begun: Begun | None = None
 
     def __call__(self, assets: Sequence[Asset]) -> None:
         """Begin, if that can be done aside."""
-        if self.tree is None or self._begun is not None or not may_fork():
-            return
-        if self._cache is not None and next(self._cache.rows(), None) is not None:
+        self._stop()
+        if not assets or not may_fork():
             return
         # Assets that cannot be read from the manifest, a root that is not there: whoever asks in earnest says so.
         try:
-            self._begun = Begun(assets, self.tree, leases=self._leases, memory=self._cache is not None)
+            if self._cache is None:
+                self._begun = Begun(assets, self.tree, memory=False)
+            elif next(self._cache.rows(), None) is None:
+                self._begun = Begun(assets, self.tree, memory=is_worth_it(assets, self.tree))
         except (DatabomError, msgspec.MsgspecError):
             self._begun = None
 
     def of(self, manifest: Manifest) -> Begun | None:
-        """What has begun, if it is what the manifest lists."""
-        begun = self._begun
-        return begun if begun is not None and begun.assets is manifest.assets else None
+        """What has begun, if it is what the manifest lists; else it stops."""
+        if self._begun is not None and self._begun.assets is not manifest.assets:
+            self._stop()
+        return self._begun
+
+    def _stop(self) -> None:
+        if self._begun is not None:
+            self._begun.close()
+            self._begun = None
 
     def __enter__(self) -> Self:
         return self
@@ -64,5 +69,4 @@ class HeadStart:
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        if self._begun is not None:
-            self._begun.close()
+        self._stop()

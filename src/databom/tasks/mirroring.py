@@ -320,7 +320,10 @@ class _Mirroring:
         wanted = wanted_of(asset)
         if self.journal.has(wanted.key, wanted.sha256):
             return Done(wanted, Stored.TAKEN, asset.size or 0)
-        size = self.tree.size_hint(asset.path) if asset.size is None else asset.size
+        size = asset.size
+        if size is None:
+            with self.tree.batch() as batch:
+                size = batch.size_hint(asset.path)
         with self.large if size > LARGE_BYTES else contextlib.nullcontext():
             # Parts meet the condition only at their end: hundreds of them are not sent to find that out.
             if self.objects.ask_first or self.writer.is_large(asset.size or 0):

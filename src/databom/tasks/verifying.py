@@ -157,12 +157,12 @@ def _verify_pin(place: Project, name: str, believed: Believed, options: Options)
     pin = place.pin(name)
     tree = LocalTree(place.data_path(pin), cache_root=dvc_state.cache_root(place.root))
     is_there = options.root is None and not options.mirror
-    with head_start(tree, options) if is_there else HeadStart(None) as start:
+    with head_start(tree if is_there else None, options) as start:
         return _verify_pin_in(place, name, tree, believed, options, start)
 
 
 def _verify_pin_in(
-    place: Project, name: str, tree: LocalTree, believed: Believed, options: Options, start: HeadStart
+    place: Project, name: str, tree: LocalTree, believed: Believed, options: Options, start: HeadStart | None
 ) -> Report:
     pin = place.pin(name)
     keeper = None
@@ -188,7 +188,7 @@ def _verify_pin_in(
 
 
 def _verify_bytes(
-    place: Project, judged: Judged, name: str, tree: LocalTree, options: Options, start: HeadStart
+    place: Project, judged: Judged, name: str, tree: LocalTree, options: Options, start: HeadStart | None
 ) -> Report:
     pin = place.pin(name)
     assert judged.manifest is not None
@@ -215,8 +215,8 @@ def _verify_bytes(
 def _verify_manifest(place: Project | None, target: str, believed: Believed, options: Options) -> Report:
     location = parse_location(typed(target))
     assets = parse_location(typed(options.root)) if options.root else location.parent
-    start = head_start(LocalTree(assets.local_path), options) if assets.is_local else HeadStart(None)
-    with start:
+    tree = LocalTree(assets.local_path) if assets.is_local else None
+    with head_start(tree, options) as start:
         return _verify_manifest_of(place, location, assets, believed, options, start)
 
 
@@ -226,7 +226,7 @@ def _verify_manifest_of(
     assets: Location,
     believed: Believed,
     options: Options,
-    start: HeadStart,
+    start: HeadStart | None,
 ) -> Report:
     config = place.config if place else None
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -86,7 +87,7 @@ def verify_assets(
         if not is_there:
             missing = absent(judged.manifest, None, location.shown)
             return judged.report(name, (missing,), none_checked(judged.manifest))
-        tree = (start and start.tree) or LocalTree(location.local_path)
+        tree = start.tree if start else LocalTree(location.local_path)
         return verify_tree(judged, name, tree, options, allow=allow, start=start)
     try:
         reader = open_reader(location, name=name, marketplace=judged.marketplace)
@@ -166,10 +167,11 @@ def _beside(manifest: Manifest, reader: Reader, allow: frozenset[str]) -> tuple[
         return findings_of(error)
 
 
-def head_start(tree: LocalTree, options: Options) -> HeadStart:
-    """Reads this folder while its manifest is judged, where that is how these options would read it."""
-    here = options.executor is None and not options.oms
-    return HeadStart(tree if here else None, leases=options.leases, cache=_cache(tree, options))
+def head_start(tree: LocalTree | None, options: Options) -> AbstractContextManager[HeadStart | None]:
+    """Reads this folder while its manifest is judged, where these options would read it so, and nobody is kept out."""
+    if tree is None or options.executor is not None or options.oms or options.leases:
+        return nullcontext()
+    return HeadStart(tree, _cache(tree, options))
 
 
 def verify_tree(
