@@ -8,7 +8,8 @@
 Without an executor, local files are shared with forked copies of this process where that pays and it may fork
 (`databom.checks.forking`): threads take turns, which makes small files slower than one thread is. Where it may not,
 large files are hashed by threads (the interpreter's lock is free meanwhile) while the calling thread works through the
-small ones alone.
+small ones alone. A file that would keep one worker busy when all others are done is read ahead of its hashing
+(`databom.storage.ahead`).
 
 Every byte is read, but for what a `Memory` knows (`databom.checks.recalling`).
 """
@@ -62,11 +63,15 @@ Progress = Callable[[int, int], None]
 
 
 class Plan(NamedTuple):
-    """`single`: batches of one asset, longest first; `size`: their bytes, about; `small`: batches of many, by path."""
+    """`single`: batches of one asset, longest first; `size`: their bytes, about; `small`: batches of many, by path.
+
+    The first `lone` of the single ones are longer than a worker's share of all: the last of them end after all others.
+    """
 
     single: list[Batch]
     size: int
     small: list[Batch]
+    lone: int = 0
 
 
 def plan(assets: Iterable[Asset], reader: Reader) -> Plan:
@@ -75,9 +80,11 @@ def plan(assets: Iterable[Asset], reader: Reader) -> Plan:
         return Plan(_remote_batches(assets, getattr(reader, "parallel", None)), 0, [])
     single: list[tuple[int, Declared]] = []
     small: list[Declared] = []
+    total, workers = 0, _workers()
     with reader.batch() as batch:
         for row in map(_ROW, assets):
             weight = batch.size_hint(row[0]) if row[1] is None else row[1]
+            total += weight
             if weight <= SMALL_BYTES:
                 small.append(row)
             else:
@@ -88,6 +95,7 @@ def plan(assets: Iterable[Asset], reader: Reader) -> Plan:
         [[row] for _, row in single],
         -sum(weight for weight, _ in single),
         [small[at : at + BATCH_FILES] for at in range(0, len(small), BATCH_FILES)],
+        sum(-weight * workers > total for weight, _ in single),
     )
 
 
@@ -173,7 +181,8 @@ class Begun:
         self.assets = assets
         self.started_ns = time.time_ns()
         self.meter = _Meter(None)
-        self.results = _read(assets, _How(tree, None, False, wanted, doubts=True), self.meter)
+        how = _How(tree, None, False, wanted, doubts=True)
+        self.results = _read(assets, how, self.meter, aside=True)
         next(self.results)
 
     def close(self) -> None:
@@ -196,8 +205,16 @@ class _How(NamedTuple):
     leases: Leases
     doubts: bool
 
-    def measure(self, batch: Batch, meter: Meter | None) -> Found:
-        return measure(self.reader, batch, md5=self.md5, leases=self.leases, doubts=self.doubts, meter=meter)
+    def measure(self, batch: Batch, meter: Meter, *, ahead: bool = False) -> Found:
+        return measure(
+            self.reader,
+            batch,
+            md5=self.md5,
+            leases=self.leases,
+            doubts=self.doubts,
+            meter=meter,
+            ahead=ahead,
+        )
 
 
 def _all(
@@ -232,11 +249,13 @@ def _all(
             yield found
 
 
-def _read(assets: Sequence[Asset], how: _How, meter: _Meter) -> Generator[tuple[Batch, Found], None, None]:
+def _read(
+    assets: Sequence[Asset], how: _How, meter: _Meter, *, aside: bool = False
+) -> Generator[tuple[Batch, Found], None, None]:
     work = plan(assets, how.reader)
     left = dict.fromkeys(map(id, (*work.single, *work.small)))
     silent = 0
-    with contextlib.closing(_run(work, how, meter)) as results:
+    with contextlib.closing(_run(work, how, meter, aside=aside)) as results:
         for batch, found in results:
             if batch:
                 del left[id(batch)]
@@ -298,24 +317,33 @@ _NOTHING: _Result = ((), Found([]))
 """Handed out now and then while nothing is ready, to show progress by."""
 
 
-def _run(work: Plan, how: _How, meter: _Meter) -> Generator[_Result, None, None]:
-    """What each batch gave. When it has given nothing once, copies of this process are at work, if any are to be."""
+def _run(work: Plan, how: _How, meter: _Meter, *, aside: bool) -> Generator[_Result, None, None]:
+    """What each batch gave. When it has given nothing once, copies of this process are at work, if any are to be.
+
+    `aside`: this process has other things to do meanwhile.
+    """
     meter.stopped = False
+    lone = frozenset(map(id, work.single[: work.lone]))
+
+    def one(batch: Batch, count: Meter = meter) -> Found:
+        return how.measure(batch, count, ahead=id(batch) in lone)
+
     if how.executor is not None:
         yield from _foreign(work, how, how.executor, meter)
         return
     threads = int(getattr(how.reader, "parallel", REMOTE_THREADS))
     if isinstance(how.reader, LocalTree):
-        threads = min(LOCAL_THREADS, _cores())
+        threads = _workers()
         batches = [*work.single, *work.small]
         little = len(work.small) < SHARED_BATCHES and work.size < SHARED_BYTES
-        if threads == 1 or len(batches) == 1 or little:
+        if threads == 1 or (len(batches) == 1 and not aside) or little:
             yield _NOTHING
             for batch in batches:
-                yield batch, how.measure(batch, meter.here)
+                yield batch, one(batch, meter.here)
             return
         if forking.may_fork():
-            yield from _forked(batches, how, threads, meter)
+            how.reader.check_root()  # opened once, for all of them
+            yield from _forked(batches, one, threads, meter)
             return
     yield _NOTHING
     from concurrent.futures import ThreadPoolExecutor
@@ -323,10 +351,10 @@ def _run(work: Plan, how: _How, meter: _Meter) -> Generator[_Result, None, None]
     pool = ThreadPoolExecutor(threads, thread_name_prefix="databom")
 
     def submit(batch: Batch) -> Future[Found]:
-        return pool.submit(how.measure, batch, meter)
+        return pool.submit(one, batch)
 
     def here(batch: Batch) -> _Result:
-        return batch, how.measure(batch, meter)
+        return batch, one(batch)
 
     try:
         yield from _drive(iter(work.single), submit, map(here, work.small))
@@ -336,23 +364,23 @@ def _run(work: Plan, how: _How, meter: _Meter) -> Generator[_Result, None, None]
 
 
 def _forked(
-    batches: Sequence[Batch], how: _How, processes: int, meter: _Meter
+    batches: Sequence[Batch], one: Callable[[Batch, Meter], Found], processes: int, meter: _Meter
 ) -> Generator[_Result, None, None]:
     """What each batch gave, by this process and copies of it."""
-    assert isinstance(how.reader, LocalTree)
-    how.reader.check_root()  # opened once, for all of them
 
-    def one(number: int, count: Meter) -> Found:
-        return how.measure(batches[number], count)
+    def numbered(number: int, count: Meter) -> Found:
+        return one(batches[number], count)
 
-    with forking.Copies(len(batches), one, Found, processes - 1, meter.here) as copies:
+    with forking.Copies(len(batches), numbered, Found, processes - 1, meter.here) as copies:
         yield _NOTHING
         for number, found in copies.results():
             yield batches[number], found
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else LOCAL_THREADS
+def _workers() -> int:
+    """How many work on local files."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else LOCAL_THREADS
+    return min(LOCAL_THREADS, cores)
 
 
 def _foreign(work: Plan, how: _How, executor: Executor, meter: _Meter) -> Generator[_Result, None, None]:

@@ -68,14 +68,16 @@ def measure(
     leases: Leases = Leases.NONE,
     doubts: bool = False,
     meter: Meter | None = None,
+    ahead: bool = False,
 ) -> Found:
     """Read and hash a batch of assets, whatever goes wrong. Outcomes are in the batch's order.
 
     Top-level and of picklable arguments, so that any executor can run it (`meter` is for executors of this
-    process). `doubts`: say nothing of an asset that is right but that it is.
+    process). `doubts`: say nothing of an asset that is right but that it is. `ahead`: read local files in a thread of
+    their own, ahead of the hashing.
     """
     cached = reader if isinstance(reader, LocalTree) and reader.cache_root is not None else None
-    job = _Job(md5, leases, meter, cached)
+    job = _Job(md5, leases, meter, cached, ahead)
     if not doubts:
         return Found(_measure_each(reader, batch, job))
     right = size = 0
@@ -117,6 +119,7 @@ class _Job(NamedTuple):
     leases: Leases
     meter: Meter | None
     cached: LocalTree | None
+    ahead: bool
 
 
 def _measure(opener: Reader | TreeBatch, path: str, size: int | None, job: _Job) -> Outcome:
@@ -179,7 +182,11 @@ def _read_local(batch: TreeBatch, path: str, size: int | None, job: _Job) -> Out
                 return Outcome(path, opened.size, error=problem)
             settled = job.leases is Leases.ASK and stream.is_settled()
             got = hash_stream(
-                stream, opened.size, md5=job.md5 or bool(linked and job.cached), meter=job.meter
+                stream,
+                opened.size,
+                md5=job.md5 or bool(linked and job.cached),
+                meter=job.meter,
+                ahead=job.ahead,
             )
             if not got.complete or stream.stat() != opened:
                 return None

@@ -1,16 +1,18 @@
 """One loop that reads a stream and hashes it; verification and ingest both stand on it.
 
 The loop never reads more than one byte past the end it was given, whatever the other side sends, and keeps
-one buffer however long the stream is.
+one buffer (a few, when it reads ahead) however long the stream is.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from databom.errors import FullError
+from databom.storage.ahead import BUFFER_BYTES, chunks_ahead
 
 if TYPE_CHECKING:
     from databom.storage.reader import Stream
@@ -51,7 +53,13 @@ class Sink(Protocol):
 
 
 def hash_stream(
-    stream: Stream, stop: int, *, md5: bool = False, sinks: Sequence[Sink] = (), meter: Meter | None = None
+    stream: Stream,
+    stop: int,
+    *,
+    md5: bool = False,
+    sinks: Sequence[Sink] = (),
+    meter: Meter | None = None,
+    ahead: bool = False,
 ) -> Measured:
     """Read `stream` to its end, or to `stop` + 1 bytes, and hash what was read.
 
@@ -62,33 +70,50 @@ def hash_stream(
         sinks: each gets the same buffers, at most `stop` bytes in all: the one too many is never written. What they
             get is proven only when this returns, and may be kept only until the next buffer comes.
         meter: told about each chunk.
+        ahead: read in a second thread, if one can be had and the stream has `readinto`.
 
     Raises:
         StorageError: reading or writing failed.
     """
     sha, name = hashlib.sha256(), hashlib.md5(usedforsecurity=False) if md5 else None
-    readinto = getattr(stream, "readinto", None)
-    most = min(CHUNK_BYTES, stop + 1)
-    buffer = memoryview(bytearray(most if readinto else 0))
     size = 0
-    while size <= stop:
-        want = min(most, stop + 1 - size)
+    with contextlib.ExitStack() as stack:
+        for chunk in _chunks(stream, stop + 1, stack if ahead else None):
+            size += len(chunk)
+            good = chunk if size <= stop else chunk[:-1]
+            sha.update(good)
+            if name is not None:
+                name.update(good)
+            for sink in sinks:
+                sink.write(good)
+            if meter is not None:
+                meter(len(good))
+    return Measured(
+        size, sha.hexdigest(), name.hexdigest() if name is not None else None, complete=size <= stop
+    )
+
+
+def _chunks(stream: Stream, most: int, ahead: contextlib.ExitStack | None) -> Iterator[memoryview]:
+    """At most `most` bytes of a stream, in chunks that are good until the next one; `ahead` ends the reading thread."""
+    readinto = getattr(stream, "readinto", None)
+    if ahead is not None and readinto is not None and most > BUFFER_BYTES:
+        with contextlib.suppress(RuntimeError):  # no more threads are to be had
+            return ahead.enter_context(chunks_ahead(readinto, most))
+    return _chunks_here(stream, readinto, most)
+
+
+def _chunks_here(
+    stream: Stream, readinto: Callable[[memoryview], int] | None, most: int
+) -> Iterator[memoryview]:
+    room = min(CHUNK_BYTES, most)
+    buffer = memoryview(bytearray(room if readinto else 0))
+    while most > 0:
+        want = min(room, most)
         chunk = buffer[: readinto(buffer[:want])] if readinto else memoryview(stream.read(want))
         if not chunk:
-            return Measured(
-                size, sha.hexdigest(), name.hexdigest() if name is not None else None, complete=True
-            )
-        size += len(chunk)
-        if size > stop:
-            chunk = chunk[:-1]
-        sha.update(chunk)
-        if name is not None:
-            name.update(chunk)
-        for sink in sinks:
-            sink.write(chunk)
-        if meter is not None:
-            meter(len(chunk))
-    return Measured(size, sha.hexdigest(), name.hexdigest() if name is not None else None, complete=False)
+            return
+        yield chunk
+        most -= len(chunk)
 
 
 def copy_verified(
