@@ -5,6 +5,9 @@ memory already, so only numbers travel to it and outcomes back: no task is pickl
 copy costs a millisecond. The calling process works too, and does itself whatever a copy did not answer for (one was
 killed, the system is out of memory): an answer is never missing because of this.
 
+Nor does a copy outlive its use: it is killed when nobody waits for it any more (`_end`), and when this process is gone
+without a word, it finds nobody to write to.
+
 Forking is safe only while a process has one thread, so `may_fork` asks the kernel. A notebook, a training script with
 its loaders, or a server has more, and goes another way (`databom.checks.engine`).
 """
@@ -18,7 +21,8 @@ import select
 import signal
 import struct
 import sys
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar
 
 import msgspec
@@ -29,15 +33,25 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _NUMBER = struct.Struct("<I")
-MOST_NUMBERS = 8192
-"""Numbers the task pipe holds at once: half of what Linux gives a pipe, so that filling it never blocks."""
+MOST_NUMBERS = 1024
+"""Numbers the task pipe holds at once: one page, which is all that Linux gives a pipe of a user who has many. Nobody
+reads while it is filled, so that must not block."""
 PIPE_BYTES = 1 << 20
 """Room for the outcomes of a copy while this process is busy with its own share."""
 TELL_EVERY_BYTES = 32 << 20
 """How often a copy tells how far it is within one task."""
+PATIENCE_SECONDS = 2.0
+"""How long killed copies are waited for. One that reads from a mount whose server is gone does not die before that is
+back, and this process must be able to end."""
 
 Meter = Callable[[int], None]
 T = TypeVar("T")
+
+_ends: set[int] = set()
+"""Every descriptor that copies are heard through. No copy keeps another's: who writes to it would not learn that this
+process is gone."""
+_dying: set[int] = set()
+"""Process ids of copies that were killed and not yet seen to end."""
 
 
 def may_fork() -> bool:
@@ -67,22 +81,23 @@ class Copies:
         self._decode = msgspec.msgpack.Decoder(tuple[int, kind | int]).decode
         self._copies = copies
         self._meter = meter
-        self._children: dict[int, int] = {}
-        """Process id by the descriptor its outcomes come from."""
+        self._begun: dict[int, int] = {}
         self._buffers: dict[int, bytearray] = {}
+        self._heard = select.poll()
         self._queue = -1
 
     def __enter__(self) -> Self:
         fill = -1
         try:
             self._queue, fill = os.pipe2(os.O_CLOEXEC)
-            step = -(-self._tasks // MOST_NUMBERS) or 1
-            self._step = step
-            os.write(fill, b"".join(map(_NUMBER.pack, range(0, self._tasks, step))))
+            os.write(fill, b"".join(map(_NUMBER.pack, range(min(self._tasks, MOST_NUMBERS)))))
             for _ in range(self._copies):
-                self._fork(fill)
+                _fork(self._serve, self._keep, fill)
         except OSError:
             pass  # no memory, descriptor or process left: whoever there is does the work
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         finally:
             close(fill)  # so that an empty queue ends instead of blocking
         return self
@@ -90,12 +105,11 @@ class Copies:
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        for descriptor, child in self._children.items():
-            close(descriptor)
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-        self._children.clear()
-        close(self._queue)
+        try:
+            _end(self._begun)
+        finally:
+            close(self._queue)
+            self._queue = -1
 
     def results(self) -> Iterator[tuple[int, Any]]:
         """The result of every task with its number, in no order."""
@@ -112,11 +126,14 @@ class Copies:
             for number in numbers:
                 yield number, self._work(number, self._meter)
                 yield from self._arrived(wait=False)
-        while self._children:
+        while self._begun:
             yield from self._arrived(wait=True)
 
     def _next(self) -> range:
-        """The next numbers nobody has taken; empty when there are none."""
+        """The next numbers nobody has taken; empty when there are none.
+
+        Neighbours are not taken together: where the first tasks are the longest, they are everybody's.
+        """
         try:
             data = os.read(self._queue, _NUMBER.size)
         except OSError:
@@ -124,22 +141,27 @@ class Copies:
         if len(data) < _NUMBER.size:
             return range(0)
         (start,) = _NUMBER.unpack(data)
-        return range(start, min(start + self._step, self._tasks))
+        return range(start, self._tasks, MOST_NUMBERS)
 
     # --- here --------------------------------------------------------------------------------
 
+    def _keep(self, out: int, child: int) -> None:
+        self._begun[out] = child
+        self._buffers[out] = bytearray()
+        self._heard.register(out, select.POLLIN)
+
     def _arrived(self, *, wait: bool) -> Iterator[tuple[int, Any]]:
-        if not self._children:
+        if not self._begun:
             return
-        ready, _, _ = select.select(list(self._children), [], [], None if wait else 0)
-        for descriptor in ready:
+        for descriptor, _ in self._heard.poll(None if wait else 0):
             try:
                 data = os.read(descriptor, PIPE_BYTES)
             except OSError:
-                os.kill(self._children[descriptor], signal.SIGKILL)
                 data = b""
             if not data:
-                self._gone(descriptor)
+                self._heard.unregister(descriptor)
+                del self._buffers[descriptor]
+                _end({descriptor: self._begun.pop(descriptor)})
                 continue
             buffer = self._buffers[descriptor]
             buffer += data
@@ -160,28 +182,7 @@ class Copies:
                 yield number, result
         del buffer[:at]
 
-    def _gone(self, descriptor: int) -> None:
-        child = self._children.pop(descriptor)
-        self._buffers.pop(descriptor)
-        close(descriptor)
-        os.waitpid(child, 0)
-
     # --- in a copy ---------------------------------------------------------------------------
-
-    def _fork(self, fill: int) -> None:
-        out, into = os.pipe2(os.O_CLOEXEC)
-        try:
-            child = os.fork()
-        except OSError:
-            close(out)
-            close(into)
-            raise
-        if child:
-            close(into)
-            self._children[out] = child
-            self._buffers[out] = bytearray()
-            return
-        _be_a_copy(lambda: self._serve(into), (fill, out, *self._children))
 
     def _serve(self, into: int) -> None:
         import fcntl
@@ -217,10 +218,20 @@ class Aside(Generic[T]):
         self._work = work
         self._kind = kind
         self._copied = copied
-        self._child = self._out = 0
+        self._begun: dict[int, int] = {}
 
     def __enter__(self) -> Self:
-        if not (self._copied and self._fork()):
+        if self._copied:
+            try:
+                _fork(
+                    lambda into: _write(into, msgspec.msgpack.encode(self._work())), self._begun.__setitem__
+                )
+            except OSError:
+                pass
+            except BaseException:
+                _end(self._begun)
+                raise
+        if not self._begun:
             answer = self._work()
             self._work = lambda: answer
         return self
@@ -228,60 +239,132 @@ class Aside(Generic[T]):
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        if self._child:
-            os.kill(self._child, signal.SIGKILL)
-            self._reap()
+        _end(self._begun)
 
     def answer(self) -> T:
         """The answer, waited for; one that the copy did not give is found here, or its error raised."""
-        if not self._child:
-            return self._work()
-        data = bytearray()
-        with contextlib.suppress(OSError, msgspec.MsgspecError):
-            while chunk := os.read(self._out, PIPE_BYTES):
-                data += chunk
-            answer: T = msgspec.msgpack.decode(data, type=self._kind)
-            if self._reap() == 0:
-                return answer
+        if self._begun:
+            (out,) = self._begun
+            data = bytearray()
+            with contextlib.suppress(OSError, msgspec.MsgspecError):
+                while chunk := os.read(out, PIPE_BYTES):
+                    data += chunk
+                # MessagePack that was cut short cannot be read, so nobody needs to know how the copy ended.
+                answer: T = msgspec.msgpack.decode(data, type=self._kind)
+                self._work = lambda: answer
+            _end(self._begun)
         return self._work()
 
-    def _fork(self) -> bool:
+
+# --- the life of a copy --------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[set[int]]:
+    """Keep signals waiting within this block; it is given those that waited before."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        # A call of its own, as it may raise: here a handler runs whose signal came a moment ago. (The real-time signals
+        # without a name are left out; with them it takes five times as long.)
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.Signals)
+        yield before
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _fork(work: Callable[[int], None], keep: Callable[[int, int], None], *others: int) -> None:
+    """Make a copy that does this work, with a descriptor to write to.
+
+    Signals wait until this process has taken note of it, and the copy listens to none of its parent's handlers: an
+    error raised by one would lose the copy, or would have it unwind what its parent has begun.
+
+    Args:
+        work: what the copy does.
+        keep: takes note of a copy, by the descriptor it is heard through and its process id.
+        others: descriptors that are not for the copy.
+
+    Raises:
+        OSError: there is no process, memory or descriptor left.
+    """
+    _reap()
+    with _undisturbed() as before:
+        out, into = os.pipe2(os.O_CLOEXEC)
+        others = (*others, out, *_ends)
         try:
-            self._out, into = os.pipe2(os.O_CLOEXEC)
+            child = os.fork()
+            if not child:
+                _be_a_copy(work, into, before, others)
+            _ends.add(out)
+            keep(out, child)
         except OSError:
-            return False
-        try:
-            self._child = os.fork()
-        except OSError:
-            close(self._out)
+            close(out)
+            raise
+        finally:
             close(into)
-            return False
-        if not self._child:
-            _be_a_copy(lambda: _write(into, msgspec.msgpack.encode(self._work())), (self._out,))
-        close(into)
-        return True
-
-    def _reap(self) -> int:
-        child, self._child = self._child, 0
-        close(self._out)
-        return os.waitpid(child, 0)[1]
 
 
-def _be_a_copy(work: Callable[[], None], others: Iterable[int]) -> NoReturn:
-    """What a copy does, from the fork to its end; `others` are descriptors that are not its own."""
+def _be_a_copy(
+    work: Callable[[int], None], into: int, waiting: set[int], others: tuple[int, ...]
+) -> NoReturn:
+    """What a copy does, from the fork to its end.
+
+    Args:
+        work: what it is for.
+        into: what it writes to.
+        waiting: signals that were kept waiting before the fork.
+        others: descriptors that are not its own.
+    """
     code = 1
     try:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches every process; one of them speaks
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, waiting)
         gc.disable()  # a collection would copy every page it marks
         for descriptor in others:
             close(descriptor)
-        work()
+        _ends.clear()
+        _dying.clear()
+        work(into)
         code = 0
     except BaseException:  # noqa: BLE001  # the other side does what is left, and meets the error itself
         code = 1
     finally:
         os._exit(code)  # no exit handlers, no flushing: all of that is the parent's
+
+
+def _end(begun: dict[int, int]) -> None:
+    """Kill these copies and forget them. None is left but those the kernel does not let go in `PATIENCE_SECONDS`.
+
+    A process id is signalled only while it is a child's of ours: where SIGCHLD is ignored, or somebody waits for any
+    child there is, it may name another process by now. (A pidfd would not need that care. Kernels before 5.3 have
+    none, nor have Pythons that were built there, on however new a kernel they run.)
+    """
+    killed = set(begun.values())
+    with _undisturbed():
+        _dying.update(killed)
+        for child in killed & _reap():
+            with contextlib.suppress(OSError):
+                os.kill(child, signal.SIGKILL)
+        for descriptor in begun:
+            _ends.discard(descriptor)
+            close(descriptor)
+        begun.clear()
+    last, nap = time.monotonic() + PATIENCE_SECONDS, 0.00005
+    while killed & _reap() and time.monotonic() < last:
+        time.sleep(nap)  # no call waits for one child and gives up in time
+        nap = min(2 * nap, 0.05)
+
+
+def _reap() -> set[int]:
+    """The killed copies that have not ended; of the others, no zombie is left. Whoever forks next asks again."""
+    for child in tuple(_dying):
+        try:
+            ended = os.waitpid(child, os.WNOHANG)[0]
+        except ChildProcessError:
+            ended = child  # somebody else was told
+        if ended:
+            _dying.discard(child)
+    return _dying
 
 
 def _send(descriptor: int, value: Any) -> None:
