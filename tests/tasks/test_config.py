@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from databom.errors import ConfigError
-from databom.model.config import default_config_text, parse_config
+from databom.model.config import default_config, default_config_text, parse_config
 
 
 def test_what_init_writes_is_the_default() -> None:
@@ -48,3 +48,7 @@ def test_the_policy_digest_covers_use_and_policy_and_nothing_else() -> None:
     assert base.policy_digest == parse_config(b"[use]\n[policy]\n[mlflow]\nmode = 'enforce'\n").policy_digest
     assert base.policy_digest != parse_config(b"[use]\ncommercial = false\n[policy]\n").policy_digest
     assert base.policy_digest != parse_config(b"[use]\n[policy]\npayment = 'off'\n").policy_digest
+
+
+def test_where_there_is_no_project_what_init_writes_holds() -> None:
+    assert default_config() == parse_config(default_config_text("").encode())

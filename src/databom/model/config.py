@@ -204,6 +204,10 @@ def parse_config(raw: bytes, *, where: str = FILE) -> Config:
         document = tomllib.loads(raw.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{where} is not TOML: {error}", hint="see `databom init` for the form") from None
+    return _config_of(document, where)
+
+
+def _config_of(document: dict[str, Any], where: str) -> Config:
     # Before what is absent: a misspelled [policy] is both, and its own name is what helps.
     for name in document:
         if name not in _TABLES and name != LICENSE:
@@ -315,7 +319,7 @@ def _nearest(word: str, valid: Iterable[str], most: int = 30) -> str:
 
 def default_config() -> Config:
     """What `init` decides, for where there is no project."""
-    return parse_config(default_config_text("").encode())
+    return _config_of({name: {} for name in _REQUIRED}, FILE)
 
 
 def choices(table: str, key: str) -> tuple[str, ...]:
