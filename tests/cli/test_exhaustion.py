@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -151,6 +152,34 @@ def test_j04_few_descriptors_one_core_little_memory(many: House, command: list[s
     assert done.returncode == 0, done.stderr
     peak = int(done.stderr.rpartition("peak ")[2])
     assert peak < 256 * 1024, "KiB"
+
+
+STARVED = """
+import os, re, resource, sys
+from databom.__main__ import main
+grown = int(re.search(r"VmSize:\\s*(\\d+)", open("/proc/self/status").read())[1])
+resource.setrlimit(resource.RLIMIT_CPU, (5, 5))
+resource.setrlimit(resource.RLIMIT_AS, ((grown + int(sys.argv.pop(1))) * 1024,) * 2)
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_j04_no_memory_is_no_verdict(house: House) -> None:
+    """Wherever memory runs out, in an import or in telling of it: 3, and never the 1 of an uncaught exception.
+
+    A Python that has no memory for one integer while it unwinds tries for ever. No code is no verdict either.
+    """
+    house.synced()
+    codes = []
+    for more in (*range(0, 8_000, 500), *range(8_000, 32_000, 1_500), 1_000_000):
+        argv = [sys.executable, "-c", STARVED, str(more), "verify", "pets", "--full", "-q"]
+        done = subprocess.run(argv, cwd=house.project, capture_output=True, text=True, check=False)
+        killed = {-signal.SIGXCPU, -signal.SIGKILL}
+        assert done.returncode in {0, 3} | killed, f"with {more} KiB: {done.returncode}, {done.stderr}"
+        codes.append(done.returncode)
+    assert codes[0] == 3
+    assert codes[-1] == 0
 
 
 @pytest.mark.parametrize(

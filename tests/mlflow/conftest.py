@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from support.house import House
-from support.tracking import Switchboard, make_metadata, mlflow_server
+from support.tracking import Switchboard, forget, make_metadata, mlflow_server
 
 FILES = {"images/cat.jpg": b"a cat\n", "images/dog.jpg": b"a dog, longer\n", "labels.csv": b"cat,dog\n"}
 
@@ -104,6 +104,12 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory, metadata: Path) -> Pat
     return path
 
 
+@pytest.fixture(scope="module")
+def shared_store(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> str:
+    """As `store`, for what the tests of a module have in common."""
+    return new_store(tmp_path_factory.mktemp("shared"), empty_store)
+
+
 @pytest.fixture
 def store(tmp_path: Path, empty_store: Path) -> str:
     """The URI of a fresh sqlite store whose artifacts go beside it."""
@@ -142,17 +148,7 @@ def door(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     import mlflow
 
     import databom.mlflow
-    from databom.mlflow import place, runs, switch, warn, wraps
-    from databom.tasks import use
-
-    def forget() -> None:
-        runs._after_fork()
-        switch._switch = switch._Switch()
-        place._known.clear()
-        warn._said.clear()
-        warn.silence(False)
-        use._read.clear()
-        use._declared.clear()
+    from databom.mlflow import wraps
 
     for name in [name for name in os.environ if name.startswith(("DATABOM_", "DVC_", "MLFLOW_RUN"))]:
         monkeypatch.delenv(name)

@@ -87,6 +87,7 @@ def sites(inside: Path) -> list[tuple[Site, bool]]:
     return sorted(found.items())
 
 
+@pytest.mark.sampled
 def test_i03_any_function_may_raise(
     inside: Path, sites: list[tuple[Site, bool]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,6 +114,7 @@ def test_i03_any_function_may_raise(
         assert mlflow.active_run() is None
 
 
+@pytest.mark.sampled
 def test_i03_a_ctrl_c_is_a_ctrl_c(
     inside: Path, sites: list[tuple[Site, bool]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

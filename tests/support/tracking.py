@@ -29,6 +29,20 @@ PATIENCE_SECONDS = 120
 """Deadline of anything that waits for another process; a test that needs it has failed."""
 
 
+def forget() -> None:
+    """Have databom.mlflow know of no run, project or server in this process."""
+    from databom.mlflow import place, runs, switch, warn
+    from databom.tasks import use
+
+    runs._after_fork()
+    switch._switch = switch._Switch()
+    place._known.clear()
+    warn._said.clear()
+    warn.silence(False)
+    use._read.clear()
+    use._declared.clear()
+
+
 def free_port() -> int:
     """A port nobody listens on now."""
     with socket.socket() as listener:

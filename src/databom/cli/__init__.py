@@ -147,15 +147,24 @@ def _run() -> int:  # noqa: PLR0911  # one return an exit code
     except DatabomError as error:
         _explain(error)
         return error.exit_code
-    except Exception:  # noqa: BLE001  # the last line of defence: an internal error is 3, never a verdict
+    except Exception as error:  # noqa: BLE001  # an internal error is 3, never a verdict
+        _internal(error)
+        return 3
+    return code if isinstance(code, int) else 0
+
+
+def _internal(error: Exception) -> None:
+    """Say of an exception that is being handled what can be said: there may be no memory to import anything."""
+    try:
         import traceback
 
         from databom.storage.redact import redact
 
         tell(redact(traceback.format_exc().rstrip()))  # it may be another library's, with what it was given
         tell("databom: internal error; this is a bug, please report the lines above")
-        return 3
-    return code if isinstance(code, int) else 0
+    except Exception as another:  # noqa: BLE001  # the last line of defence
+        with contextlib.suppress(Exception):
+            tell(f"databom: internal error: {type(error).__name__}; telling of it, {type(another).__name__}")
 
 
 def _explain(error: DatabomError) -> None:
