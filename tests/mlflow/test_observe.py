@@ -56,7 +56,7 @@ KINDS = (MemoryError(), ConfigError("broken"))
 BOTH = bool(os.environ.get("DATABOM_SEARCH"))
 """Whether a call in the run's thread fails in both ways; else they take turns."""
 REFUSE = {"_gated", "creating", "activating", "is_ours"}
-"""What may raise a DatabomError by its promise (in `enforce`), and what those ask before anything else: there only other
+"""What may raise a DatabomError by its promise (in `enforce`), and what those ask before all else: there only other
 exceptions are injected."""
 
 
