@@ -10,6 +10,7 @@ from support import faultproxy as faults
 from support.fixtures_r2 import FaultyBucket, Web
 from support.house import FILES, House
 
+pytestmark = pytest.mark.usefixtures("eager")
 BIG = {**FILES, "big.bin": bytes(range(256)) * 4000}
 
 

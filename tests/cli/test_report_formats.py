@@ -51,7 +51,7 @@ def test_yes_and_no_in_every_format(house: House, command: list[str]) -> None:
     assert "images/cat1.jpg" in no["markdown"].out
 
 
-def test_could_not_answer_in_every_format(house: House) -> None:
+def test_could_not_answer_in_every_format(house: House, eager: None) -> None:
     house.synced()
     answers = in_every_format(house, "verify", "pets", "--root", "https://127.0.0.1:9/")
     assert answers["text"].code == 3

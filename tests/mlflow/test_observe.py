@@ -56,8 +56,8 @@ KINDS = (MemoryError(), ConfigError("broken"))
 BOTH = bool(os.environ.get("DATABOM_SEARCH"))
 """Whether a call in the run's thread fails in both ways; else they take turns."""
 REFUSE = {"_gated", "creating", "activating", "is_ours"}
-"""What may raise a DatabomError by its promise (in `enforce`), and what those ask before anything else: there only
-other exceptions are injected."""
+"""What may raise a DatabomError by its promise (in `enforce`), and what those ask before all else: there only other
+exceptions are injected."""
 
 
 def train(uri: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:

@@ -143,6 +143,15 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
     return House(tmp_path, monkeypatch, capfd)
 
 
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that fails is asked again as often as ever, with the shortest of the pauses that chance may choose."""
+    from databom.storage.patience import with_retries
+
+    assert with_retries.__kwdefaults__["jitter"]
+    monkeypatch.setitem(with_retries.__kwdefaults__, "jitter", lambda: 0.01)
+
+
 def databom(
     *args: str | Path, cwd: Path, timeout: float = 120, **environ: str
 ) -> subprocess.CompletedProcess[str]:
