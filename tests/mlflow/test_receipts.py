@@ -345,11 +345,10 @@ def test_a_crash_outside_of_with_failed(project: Path, store: str, metadata: Pat
 
 
 def test_a_killed_run_is_closed_by_the_next(project: Path, store: str, metadata: Path) -> None:
-    """I05: MLflow shows RUNNING for ever; what it says of the data is what the receipt says."""
+    """I05: MLflow shows RUNNING for ever."""
     env = environment(metadata, MLFLOW_TRACKING_URI=store)
     program = (
         "import mlflow, os, signal\nrun = mlflow.start_run()\nprint(run.info.run_id, flush=True)\n"
-        "while mlflow.get_run(run.info.run_id).data.tags.get('databom.verdict') != 'pass':\n    pass\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     done = run_python(program, project, env)
@@ -367,9 +366,6 @@ def test_a_killed_run_is_closed_by_the_next(project: Path, store: str, metadata:
     assert list(statuses.values()) == ["completed"]
     raw = artifact(killed, "receipt.dsse.json", store)
     assert raw in logged(project)
-    from mlflow.tracking import MlflowClient
-
-    assert MlflowClient(store).get_run(killed).data.tags["databom.verdict"] == "unverified"
 
 
 # --- what is away ----------------------------------------------------------------------------------------

@@ -300,9 +300,6 @@ def _ready(root: Path, value: Mapping[str, Any]) -> Ready:
     if proof is not None:
         found[PROOF_FILE] = proof
         tags |= _anchor(proof)
-    internal = value["statement"]["predicate"]["buildDefinition"]["internalParameters"]
-    if internal["status"] == ABORTED:  # what the run said of itself, it said before it was killed
-        tags["databom.verdict"] = internal["verdict"]
     if value["bom"] is not None:
         found[BOM_FILE] = with_receipt(value["bom"].encode(), digest)
         tags["databom.bom"] = sha256(found[BOM_FILE])
