@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from databom.checks import recalling, streaming
-from databom.checks.engine import Begun
+from databom.checks.engine import Begun, survey
 from databom.checks.integrity import Integrity, check_integrity, remembering
 from databom.checks.streaming import check_all
 from databom.model import assets as listing
@@ -422,6 +422,20 @@ def test_e08_a_forged_ctime_is_found_by_the_sample(
     assert [(f.code, f.subject) for f in answer.findings] == [("integrity.mismatch", "d1/001")]
     assert (answer.summary.hashed, answer.summary.unchanged) == (len(FILES), 0)
     assert check(root, cache).summary.unchanged == 0  # and nothing of it is left
+
+
+def test_e08_a_row_that_lies_is_the_end_of_all_rows_also_of_a_run_that_is_cut_short(
+    root: Path, cache: HashCache, rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forge(root, cache, "d1/001")
+    monkeypatch.setattr(recalling, "_sample", lambda known, _size: known[15:16])
+    manifest, tree = manifest_of(FILES), LocalTree(root)
+    with remembering(manifest.assets, tree, cache) as memory:
+        reading = survey(manifest.assets, tree, memory=memory)
+        while "d1/001" not in {outcome.path for outcome in next(reading).outcomes}:
+            pass
+        reading.close()
+    assert check(root, cache).summary.unchanged == 0
 
 
 def test_a_cache_that_cannot_be_written_costs_nobody(root: Path, tmp_path: Path) -> None:

@@ -113,9 +113,27 @@ def test_what_parts_a_mail_is_no_card(looker: Looker, boundary: str, quote: str)
     head = f"Received: x\nContent-Type: multipart/mixed; boundary={quote}{boundary}{quote}\n"
     mail = f"{head}\n--{boundary}\n\nhello\n--{boundary}--\n"
     assert not looker.look(mail.encode(), "message/rfc822", "a.eml").hits
-    for line in ("--==4012888888881881==", "--==4012888888881881==--", "4111111111111111", f"a {boundary}"):
+    for line in (
+        *("--==4012888888881881==", "--==4012888888881881==--", "4111111111111111", f"a {boundary}"),
+        *(
+            "; boundary=4111111111111111",
+            "see ?boundary=4111111111111111 ok",
+            "Content-Type: text/x; 4111111111111111",
+        ),
+    ):
         seen = looker.look(f"{mail}{line}\n".encode(), "message/rfc822", "a.eml")
         assert {kind: count for kind, (count, _) in seen.hits.items()} == {"card": 1}, line
+
+
+def test_an_address_in_a_mail_is_found_whatever_stands_before_it(looker: Looker) -> None:
+    for word in ("boundary=", "; boundary=", "Content-Type: multipart/mixed; boundary="):
+        seen = looker.look(
+            f"Received: x\n\nwrite to {word}ada.lovelace@example.org\n".encode(), "message/rfc822", "a.eml"
+        )
+        assert seen.hits.keys() == {"email"}, word
+    head = "Received: x\nContent-Type: multipart/mixed; a=b;\n\tboundary="
+    folded = f'{head}"==4111111111111111=="\n\n--==4111111111111111==\n'
+    assert not looker.look(folded.encode(), "message/rfc822", "a.eml").hits
 
 
 @pytest.mark.parametrize("cut", range(0, 100, 7))

@@ -97,7 +97,7 @@ class Memory:
         self._states = bytearray(len(assets))
         self._cache = cache
         self._md5 = md5
-        self._news = False
+        self._news = self._lied = False
         self._started_ns = time.time_ns() if started_ns is None else started_ns
         self._recall(in_order(assets), tree)
 
@@ -167,11 +167,14 @@ class Memory:
         row = self._row(at)
         if outcome.settled:
             self.note(outcome.path, pack_row(Row(outcome.stat, outcome.sha256, outcome.md5)))
-        return sampled and outcome.stat == row.key and outcome.sha256 != row.sha256
+        lied = sampled and outcome.stat == row.key and outcome.sha256 != row.sha256
+        self._lied = self._lied or lied
+        return lied
 
     def forget(self, assets: Iterable[Asset]) -> list[Asset]:
         """Believe no row any more; answers which of the assets now must be read as well."""
         self._cache.forget()
+        self._lied = False
         known = [asset for _, asset in self._known(assets)]
         self._states = self._states.replace(bytes([_KNOWN]), bytes([_UNKNOWN]))
         self._news = any(self._states)
@@ -196,6 +199,8 @@ class Memory:
 
     def close(self) -> None:
         """Record what was learned, if any of it is new; also of a run that was cut short."""
+        if self._lied:  # and nobody came to act on it
+            self.forget(())
         if self._news:
             self._cache.keep(
                 (path, bytes(self._rows[at * ROW_SIZE : (at + 1) * ROW_SIZE]))

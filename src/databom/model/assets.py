@@ -52,8 +52,9 @@ class _Object(msgspec.Struct, gc=False):
 _OBJECTS = msgspec.json.Decoder(list[_Object])
 
 
-Meanwhile = Callable[[Sequence[Asset]], object]
-"""Told of assets that have been found, and not checked; its answer is of no interest."""
+Meanwhile = Callable[[Sequence[Asset] | None], object]
+"""Told of assets that have been found, and not checked (a `Listing` does not know its length yet), and by None that it
+was for nothing; its answer is of no interest."""
 
 
 class Refused(Exception):  # noqa: N818  # never escapes this room

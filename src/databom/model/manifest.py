@@ -171,7 +171,7 @@ def read_manifest(raw: bytes, *, meanwhile: Meanwhile | None = None) -> Manifest
         meanwhile: called with the assets as soon as they have been found, before a single rule was checked: for work
             that may begin, and may be for nothing. If the manifest's `assets` are not that very object in the end,
             it was. Called with something that cannot be iterated to its end, or not at all, where the manifest is
-            not plain; then called once more, with nothing. Not at all where its list is longer than
+            not plain; then called once more, with None. Not at all where its list is longer than
             `assets.MEANWHILE_BYTES`.
 
     Raises:
@@ -182,7 +182,7 @@ def read_manifest(raw: bytes, *, meanwhile: Meanwhile | None = None) -> Manifest
     if plain is not None:
         return plain
     if meanwhile is not None:
-        meanwhile(())
+        meanwhile(None)
     return _read_closely(raw)
 
 

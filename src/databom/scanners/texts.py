@@ -303,20 +303,28 @@ def _blank(match: re.Match[str]) -> str:
 
 # --- e-mail -------------------------------------------------------------------------------------------
 
-_BOUNDARY = re.compile(r"(?i)(?<=boundary=)(?:\"([\w'()+,./:=? -]{1,70})\"|([\w'+./=-]{1,70}))")
-_DELIMITER = re.compile(r"(?m)(?<=^--)[\w'()+,./:=? -]{1,72}(?=\s*$)")
+_MULTIPART = re.compile(r"(?im)^content-type:[ \t]*multipart/[^\n]*(?:\n[ \t][^\n]*)*")
+"""The header field of a message, or part, that has parts; with the lines it is folded over."""
+_BOUNDARY = re.compile(
+    r"(?i)(?<=[; \t]boundary=)(?:\"([\w'()+,./:=? -]{1,70})\"|([\w'+./=-]{1,70})(?=[\s;]|\Z))"
+)
+_DELIMITER = re.compile(r"(?m)(?<=^--)\S(?:[^\n]{0,70}\S)?(?=[ \t\r]*$)")
 _DASHES = "--"
 
 
 def _unbounded(text: str, state: _State) -> str:
     """The text without the boundaries of its parts (RFC 2046, 5.1.1): mailers draw them at random, of digits."""
-    state.boundaries.update(one or other for one, other in _BOUNDARY.findall(text))
+
+    def declared(match: re.Match[str]) -> str:
+        state.boundaries.update(one or other for one, other in _BOUNDARY.findall(match[0]))
+        return _BOUNDARY.sub(_blank, match[0])
 
     def blank(match: re.Match[str]) -> str:
         said = match[0].rstrip()
         return _blank(match) if {said, said.removesuffix(_DASHES)} & state.boundaries else match[0]
 
-    return _DELIMITER.sub(blank, _BOUNDARY.sub(_blank, text))
+    text = _MULTIPART.sub(declared, text)
+    return _DELIMITER.sub(blank, text) if state.boundaries else text
 
 
 _WORD = re.compile(r"=\?[^?\s]{1,40}\?[BbQq]\?[^?\n]*\?=(?:\s{1,4}=\?[^?\s]{1,40}\?[BbQq]\?[^?\n]*\?=)*")

@@ -56,9 +56,10 @@ def chunks_ahead(fill: Fill, most: int) -> Iterator[Iterator[memoryview]]:
             empty.put(memoryview(chunk.obj))
 
     thread = threading.Thread(target=read, name="databom-ahead", daemon=True)
-    thread.start()
     try:
+        thread.start()
         yield chunks()
     finally:
         empty.put(None)
-        thread.join()
+        if thread.ident is not None:  # it was to be had
+            thread.join()

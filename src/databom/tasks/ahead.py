@@ -14,6 +14,7 @@ from databom.checks.engine import Begun
 from databom.checks.forking import may_fork
 from databom.checks.recalling import is_worth_it
 from databom.errors import DatabomError
+from databom.model.assets import Listing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class HeadStart:
-    """Called with assets, it begins to read them, and with none it stops; a context manager that leaves nothing behind.
+    """Called with assets, it begins to read them, and with None it stops; a context manager that leaves nothing behind.
 
     Args:
         tree: the local folder they should be in.
@@ -38,17 +39,18 @@ class HeadStart:
         self._cache = cache
         self._begun: Begun | None = None
 
-    def __call__(self, assets: Sequence[Asset]) -> None:
+    def __call__(self, assets: Sequence[Asset] | None) -> None:
         """Begin, if that can be done aside."""
         self._stop()
-        if not assets or not may_fork():
+        if assets is None or not may_fork():
             return
         # Assets that cannot be read from the manifest, a root that is not there: whoever asks in earnest says so.
         try:
             if self._cache is None:
                 self._begun = Begun(assets, self.tree, memory=False)
             elif next(self._cache.rows(), None) is None:
-                self._begun = Begun(assets, self.tree, memory=is_worth_it(assets, self.tree))
+                memory = isinstance(assets, Listing) or is_worth_it(assets, self.tree)
+                self._begun = Begun(assets, self.tree, memory=memory)
         except (DatabomError, msgspec.MsgspecError):
             self._begun = None
 
