@@ -275,8 +275,8 @@ def _undisturbed() -> Iterator[set[int]]:
 def _fork(work: Callable[[int], None], keep: Callable[[int, int], None], *others: int) -> None:
     """Make a copy that does this work, with a descriptor to write to.
 
-    Signals wait until this process has taken note of it, and the copy listens to none of its parent's handlers: an
-    error raised by one would lose the copy, or would have it unwind what its parent has begun.
+    Signals wait until this process has taken note of it, and the copy ends by SIGINT and SIGTERM, whatever its parent
+    does on them: an error raised by a handler would lose the copy, or would have it unwind what its parent has begun.
 
     Args:
         work: what the copy does.

@@ -7,6 +7,7 @@ the tree in the order of the listed paths: in memory are the names of the direct
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -74,29 +75,15 @@ def check_all(
         cache = None
     started = None if begun is None else begun.started_ns
     with remembering(manifest.assets, reader, cache, started_ns=started) as memory:
-
-        def check(
-            assets: Sequence[Asset], progress: Progress | None, begun: Begun | None = None, part: bool = False
-        ) -> Integrity:
-            return check_integrity(
-                replace(manifest, assets=assets),
-                reader,
-                executor=executor,
-                leases=leases,
-                memory=memory,
-                progress=progress,
-                begun=begun,
-                part=part,
-            )
-
+        check = partial(check_integrity, reader=reader, executor=executor, leases=leases, memory=memory)
         if begun is not None or count <= min(MANY, AT_ONCE):
-            answer = check(manifest.assets, progress, begun)
+            answer = check(manifest, progress=progress, begun=begun)
             return answer.findings, answer.summary
         total = Total(shown_bounded if count > AT_ONCE else None, reader.shown)
         for assets in _sampled_first(manifest.assets, memory):
             so_far = total.summary
             told = None if progress is None else _Shifted(progress, so_far.assets, so_far.bytes)
-            total.add(check(assets, told, part=True))
+            total.add(check(replace(manifest, assets=assets), progress=told, part=True))
             if total.is_stopped:
                 break
         return total.findings(count), total.summary_of(count)
