@@ -32,7 +32,7 @@ FILES = {
 WATCHED = """
 import os, sys
 from databom.checks import recalling
-from databom.tasks import ahead
+from databom.tasks import headstart
 
 if "FEW" in os.environ:
     from databom.model import assets
@@ -41,21 +41,21 @@ if "FEW" in os.environ:
 recalling.RACY_NS = 0  # the files are only just made
 recalling.WORTH_FILES = 1
 
-class Watched(ahead.Begun):
+class Watched(headstart.Begun):
     def __init__(self, *args, **options):
         super().__init__(*args, **options)
         print("reading has begun", file=sys.stderr)
     def close(self):
         super().close()
         print("and has ended", file=sys.stderr)
-ahead.Begun = Watched
+headstart.Begun = Watched
 
-asked = ahead.HeadStart.of
+asked = headstart.HeadStart.of
 def of(self, manifest):
     begun = asked(self, manifest)
     print("gone on with" if begun else "waited", file=sys.stderr)
     return begun
-ahead.HeadStart.of = of
+headstart.HeadStart.of = of
 
 from databom.cli import main
 try:

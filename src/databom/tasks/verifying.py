@@ -13,8 +13,8 @@ from databom.model.finding import Report, Reports, Subject, findings_of
 from databom.storage import files
 from databom.storage.location import Location, parse_location
 from databom.storage.tree import LocalTree
-from databom.tasks.ahead import HeadStart
 from databom.tasks.believing import Believed, load_trust
+from databom.tasks.headstart import HeadStart
 from databom.tasks.judging import Judged, judge, judge_pin, remember
 from databom.tasks.own_files import beside, own_documents, own_in_folder
 from databom.tasks.progress import Progress, Silent

@@ -25,7 +25,7 @@ from databom.storage.location import Location
 from databom.storage.reader import Reader, open_reader
 from databom.storage.tree import LocalTree
 from databom.tasks import mirrors
-from databom.tasks.ahead import HeadStart
+from databom.tasks.headstart import HeadStart
 from databom.tasks.judging import Judged
 from databom.tasks.own_files import own_shards
 from databom.tasks.progress import Progress
