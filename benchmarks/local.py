@@ -53,8 +53,17 @@ def floor_on(load: Load, work: Path) -> Contestant | None:
     return (
         None
         if program is None
-        else Contestant("C floor (OpenSSL, 2 threads)", [program, load.sums], load.data)
+        else Contestant("C floor (OpenSSL, 2 threads)", [program, _sized(load)], load.data)
     )
+
+
+def _sized(load: Load) -> Path:
+    """The floor's list of a load."""
+    target = load.place / "SIZED"
+    if not target.exists():
+        lines = (f"{digest} {(load.data / path).stat().st_size} {path}\n" for digest, path in load.listed())
+        target.write_text("".join(lines))
+    return target
 
 
 def contestants(load: Load) -> Iterator[tuple[str, Callable[[], Contestant | None]]]:
@@ -72,6 +81,7 @@ def contestants(load: Load) -> Iterator[tuple[str, Callable[[], Contestant | Non
         "openssl dgst (compares nothing)": lambda: _openssl(load),
         **{name: _naive(sums, how) for name, how in NAIVE.items()},
         "pooch": lambda: _library(load, "pooch"),
+        "pooch.file_hash alone": lambda: _library(load, "pooch_hash", "pooch"),
         "in-toto": lambda: _library(load, "in-toto"),
         "rclone checksum": lambda: [rclone, "checksum", "sha256", sums, data, "-q"] if rclone else None,
         "bagit, 2 processes": lambda: _bagit(load),
@@ -92,8 +102,9 @@ def _naive(sums: Path, how: str) -> Callable[[], list[object]]:
     return lambda: [sys.executable, PROGRAMS / "naive.py", sums, how]
 
 
-def _library(load: Load, which: str) -> list[object] | None:
-    return [sys.executable, PROGRAMS / "libraries.py", load.sums, load.data, which] if _has(which) else None
+def _library(load: Load, which: str, package: str | None = None) -> list[object] | None:
+    command = [sys.executable, PROGRAMS / "libraries.py", load.sums, load.data, which]
+    return command if _has(package or which) else None
 
 
 def _beside(name: str) -> str | None:
