@@ -17,7 +17,7 @@ about a believed document.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -31,15 +31,12 @@ from databom.model import times
 from databom.model.config import Config, default_config
 from databom.model.finding import Finding, Report, Severity, Subject, Summary, findings_of
 from databom.model.lock import Lock, Pin, Seen
-from databom.model.manifest import Manifest, read_manifest
+from databom.model.manifest import Manifest
 from databom.tasks.believing import Believed
 from databom.tasks.project import Project
 from databom.tasks.receiving import Received, kept
 from databom.trust.content import content_digest
 from databom.trust.opening import open_manifest
-
-if TYPE_CHECKING:
-    from databom.model.assets import Meanwhile
 
 REISSUABLE = ("payment", "issued_at", "expires_at")
 """Members in which a re-issue of a release may differ."""
@@ -96,7 +93,6 @@ def judge(
     pin: Pin | None = None,
     seen: Seen | None = None,
     now: datetime | None = None,
-    meanwhile: Meanwhile | None = None,
 ) -> Judged:
     """Run steps 1-4 over a manifest and what stands beside it.
 
@@ -107,12 +103,11 @@ def judge(
         pin: when the manifest is one that was pinned, the pin.
         seen: what the project has seen of this dataset; pass None for a kept manifest that `pin` fixes.
         now: the time to judge by; the clock's by default.
-        meanwhile: as for `read_manifest`.
     """
     now = times.or_now(now)
     digest = config.policy_digest if config else None
     try:
-        manifest = read_manifest(received.manifest, meanwhile=meanwhile)
+        manifest = received.read()
     except InputError as error:
         return Judged(None, believed, (*believed.findings, *findings_of(error)), (), digest)
     opened = _open(manifest, received, believed, now)
@@ -169,15 +164,15 @@ def judge_pin(
     believed: Believed,
     *,
     now: datetime | None = None,
-    meanwhile: Meanwhile | None = None,
+    received: Received | None = None,
 ) -> Judged:
-    """Run steps 1-4 over the manifest that is kept for a pin; `meanwhile` as for `read_manifest`.
+    """Run steps 1-4 over the manifest that is kept for a pin: `received`, if somebody has looked it up.
 
     Raises:
         StorageError: the kept manifest or envelope is there and cannot be read.
     """
     pin = project.pin(name)
-    received = kept(project, name)
+    received = received or kept(project, name)
     if received is None:
         lost = Finding(
             "release.mismatch",
@@ -190,7 +185,7 @@ def judge_pin(
         )
         return Judged(None, believed, (*believed.findings, lost), (), project.config.policy_digest)
     now = times.or_now(now)
-    judged = judge(received, believed, config=project.config, pin=pin, now=now, meanwhile=meanwhile)
+    judged = judge(received, believed, config=project.config, pin=pin, now=now)
     return replace(judged, doubts=(*judged.doubts, *check_clock(project.lock, now)))
 
 

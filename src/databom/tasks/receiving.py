@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from msgspec import Struct
 
-from databom.errors import MissingError
-from databom.model.manifest import Manifest
+from databom.errors import InputError, MissingError
+from databom.model.manifest import Manifest, read_manifest
 from databom.model.strictjson import MAX_DOCUMENT_BYTES
 from databom.storage import files
 from databom.storage.location import Location
@@ -14,11 +16,14 @@ from databom.tasks import sharding
 from databom.tasks.project import MAX_TRUST_BYTES, Project, read_optional
 from databom.tasks.sharding import Shards
 
+if TYPE_CHECKING:
+    from databom.model.assets import Meanwhile
+
 ENVELOPE_SUFFIX = ".dsse"
 TIMESTAMPS_SUFFIX = ".dsse.tsr"
 
 
-class Received(Struct, frozen=True):
+class Received(Struct):
     """Bytes exactly as received; nothing in them is believed yet."""
 
     manifest: bytes
@@ -28,6 +33,22 @@ class Received(Struct, frozen=True):
     """`manifest.json.dsse.tsr`: RFC 3161 tokens over its signatures; never without an envelope."""
     shards: Shards | None = None
     """Where the shards of a large release can be read; not read yet."""
+    _read: Manifest | InputError | None = None
+
+    def read(self, meanwhile: Meanwhile | None = None) -> Manifest:
+        """What the manifest says; read once, `meanwhile` as for `read_manifest`.
+
+        Raises:
+            InputError: as `read_manifest`.
+        """
+        if self._read is None:
+            try:
+                self._read = read_manifest(self.manifest, meanwhile=meanwhile)
+            except InputError as error:
+                self._read = error
+        if isinstance(self._read, InputError):
+            raise self._read
+        return self._read
 
     def complete(self, manifest: Manifest) -> Manifest:
         """The manifest, read from these bytes, with its assets.

@@ -1,7 +1,12 @@
-"""`databom verify`: who signed, is it current, are the bytes right. Reads only."""
+"""`databom verify`: who signed, is it current, are the bytes right. Reads only.
+
+What is needed only to judge is imported where judging begins: copies of this process are reading by then.
+"""
 
 from __future__ import annotations
 
+import functools
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,15 +18,12 @@ from databom.model.finding import Report, Reports, Subject, findings_of
 from databom.storage import files
 from databom.storage.location import Location, parse_location
 from databom.storage.tree import LocalTree
-from databom.tasks.believing import Believed, load_trust
 from databom.tasks.headstart import HeadStart
-from databom.tasks.judging import Judged, judge, judge_pin, remember
 from databom.tasks.own_files import beside, own_documents, own_in_folder
 from databom.tasks.progress import Progress, Silent
 from databom.tasks.project import Project, typed
-from databom.tasks.receiving import receive
-from databom.tasks.recognising import Recogniser
-from databom.tasks.rootfile import is_named
+from databom.tasks.receiving import Received, kept, receive
+from databom.tasks.rootfile import is_named, read_root, root_in_force
 from databom.tasks.verifying_assets import (
     Options,
     absent,
@@ -33,7 +35,14 @@ from databom.tasks.verifying_assets import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent.futures import Executor
+
+    from databom.tasks.believing import Believed
+    from databom.tasks.judging import Judged
+
+    Belief = Callable[[], Believed]
+    """Whom to believe, found out when it is first asked."""
 
 
 def is_manifest(target: str) -> bool:
@@ -103,7 +112,9 @@ def verify(
     if fast:
         _require_buckets(names, root, full or leases)
     place = _place(names, project, trust, oms)
-    believed = load_trust(place, Path(trust) if trust else None, trust_digest)
+    named = Path(trust) if trust else None
+    read_root(root_in_force(place, named).path)  # whoever has none is told so before anything is fetched
+    believed = functools.cache(lambda: _believed(place, named, trust_digest))
     if executor is not None:
         from databom.tasks.executors import adapted
 
@@ -120,6 +131,12 @@ def verify(
         for target in names
     )
     return reports[0] if len(reports) == 1 else Reports(reports)
+
+
+def _believed(place: Project | None, trust: Path | None, digest: str | None) -> Believed:
+    from databom.tasks.believing import load_trust
+
+    return load_trust(place, trust, digest)
 
 
 def _require_buckets(targets: tuple[str, ...], root: str | None, reads: bool) -> None:
@@ -153,7 +170,7 @@ def _needed(place: Project | None) -> Project:
     return place
 
 
-def _verify_pin(place: Project, name: str, believed: Believed, options: Options) -> Report:
+def _verify_pin(place: Project, name: str, believed: Belief, options: Options) -> Report:
     pin = place.pin(name)
     tree = LocalTree(place.data_path(pin), cache_root=dvc_state.cache_root(place.root))
     is_there = options.root is None and not options.mirror
@@ -162,22 +179,25 @@ def _verify_pin(place: Project, name: str, believed: Believed, options: Options)
 
 
 def _verify_pin_in(
-    place: Project, name: str, tree: LocalTree, believed: Believed, options: Options, start: HeadStart | None
+    place: Project, name: str, tree: LocalTree, believed: Belief, options: Options, start: HeadStart | None
 ) -> Report:
     pin = place.pin(name)
     keeper = None
     try:
-        judged = judge_pin(place, name, believed, now=options.now, meanwhile=start)
+        received = _begun(kept(place, name), start)
+        from databom.tasks.judging import judge_pin
+
+        judged = judge_pin(place, name, believed(), now=options.now, received=received)
         if options.gated:
             from databom.tasks.gatekeeping import Gatekeeper
 
-            keeper = Gatekeeper.of(place, name, judged, believed, options.now)
+            keeper = Gatekeeper.of(place, name, judged, believed(), options.now)
             judged = keeper.documents(judged)
     except (InputError, StorageError) as error:
         return Report(
             Subject(name, pin.release, pin.manifest, pin.tree),
-            (*believed.findings, *findings_of(error)),
-            trust=believed.digest,
+            (*believed().findings, *findings_of(error)),
+            trust=believed().digest,
         )
     if not judged.is_believed or judged.manifest is None:
         return judged.report(name)
@@ -187,9 +207,19 @@ def _verify_pin_in(
     return keeper.assets(keeper.scanned(judged, report, options.progress))
 
 
+def _begun(received: Received | None, start: HeadStart | None) -> Received | None:
+    """Begin to read what a manifest lists. Where it is none, whoever judges it says so."""
+    if received is not None and start is not None:
+        with suppress(InputError):
+            received.read(meanwhile=start)
+    return received
+
+
 def _verify_bytes(
     place: Project, judged: Judged, name: str, tree: LocalTree, options: Options, start: HeadStart | None
 ) -> Report:
+    from databom.tasks.recognising import Recogniser
+
     pin = place.pin(name)
     assert judged.manifest is not None
     known = Recogniser(place, name)
@@ -212,7 +242,7 @@ def _verify_bytes(
     return known.explain_report(verify_tree(judged, name, tree, options, allow=own, start=start))
 
 
-def _verify_manifest(place: Project | None, target: str, believed: Believed, options: Options) -> Report:
+def _verify_manifest(place: Project | None, target: str, believed: Belief, options: Options) -> Report:
     location = parse_location(typed(target))
     assets = parse_location(typed(options.root)) if options.root else location.parent
     tree = LocalTree(assets.local_path) if assets.is_local else None
@@ -224,7 +254,7 @@ def _verify_manifest_of(
     place: Project | None,
     location: Location,
     assets: Location,
-    believed: Believed,
+    believed: Belief,
     options: Options,
     start: HeadStart | None,
 ) -> Report:
@@ -233,12 +263,16 @@ def _verify_manifest_of(
         if options.oms:
             from databom.tasks.bundles import judge_bundle
 
-            judged = judge_bundle(location, believed, config=config, now=options.now)
+            judged = judge_bundle(location, believed(), config=config, now=options.now)
         else:
-            judged = judge(receive(location), believed, config=config, now=options.now, meanwhile=start)
+            received = receive(location)
+            _begun(received, start)
+            from databom.tasks.judging import judge, remember
+
+            judged = judge(received, believed(), config=config, now=options.now)
             judged = remember(judged, place.lock) if place else judged
     except (InputError, StorageError) as error:
-        return Report(Subject(), (*believed.findings, *findings_of(error)), trust=believed.digest)
+        return Report(Subject(), (*believed().findings, *findings_of(error)), trust=believed().digest)
     if not judged.is_believed:
         return judged.report(None)
     own = beside(location, assets) if options.oms else own_documents(location, assets, judged.manifest)

@@ -26,7 +26,6 @@ from databom.storage.reader import Reader, open_reader
 from databom.storage.tree import LocalTree
 from databom.tasks import mirrors
 from databom.tasks.headstart import HeadStart
-from databom.tasks.judging import Judged
 from databom.tasks.own_files import own_shards
 from databom.tasks.progress import Progress
 from databom.tasks.project import Project
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from databom.checks.engine import Begun
+    from databom.tasks.judging import Judged
 
 
 LONG_WALK = 2_000
