@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from databom.checks import assembling
 from databom.checks.assembling import assemble
 from databom.errors import InputError
-from databom.model.assets import in_order
 from databom.model.claims import Shard
+from databom.model.listings import in_order
 from databom.model.manifest import Manifest, read_manifest
 from support.large import Row, entry, lines, manifest_of, row
 

@@ -296,7 +296,7 @@ def test_a_file_we_may_not_read(tree: LocalTree) -> None:
 
 def test_paths_from_documents_are_safe_to_print(tmp_path: Path) -> None:
     asset = Asset(path="a\x1b[31m\u202eb", sha256="0" * 64)
-    (outcome,) = measure(LocalTree(tmp_path), [(asset.path, None, asset.sha256)]).outcomes
+    (outcome,) = measure(LocalTree(tmp_path), [Asset(asset.path, asset.sha256)]).outcomes
     problem = compare(asset, outcome, "where\x07")
     assert problem is not None
     assert "".join(part or "" for part in problem).isprintable()
@@ -357,7 +357,7 @@ def test_a_file_changed_once_while_it_is_read_is_read_again(tmp_path: Path, how:
         if calls == 1:
             _rewrite(at, how, length)
 
-    (outcome,) = measure(tree, [("x", None, NO)], meter=change).outcomes
+    (outcome,) = measure(tree, [Asset("x", NO)], meter=change).outcomes
     data = at.read_bytes()
     assert (outcome.error, outcome.size, outcome.sha256) == (
         None,
@@ -371,7 +371,7 @@ def test_a_file_that_keeps_changing_is_said_to(tmp_path: Path, how: str) -> None
     data = b"a" * 3_000_000
     tree = LocalTree(plant(tmp_path / "t", {"x": data}))
     (outcome,) = measure(
-        tree, [("x", None, NO)], meter=lambda _: _rewrite(tree.root / "x", how, len(data))
+        tree, [Asset("x", NO)], meter=lambda _: _rewrite(tree.root / "x", how, len(data))
     ).outcomes
     assert outcome.error is not None
     assert outcome.error.code == "integrity.changed"
@@ -420,7 +420,7 @@ def test_a_writer_that_never_stops_is_never_believed(tmp_path: Path, length: int
         changed = 0
         try:
             while changed < 5:
-                (outcome,) = measure(tree, [("x", length, NO)]).outcomes
+                (outcome,) = measure(tree, [Asset("x", NO, length)]).outcomes
                 if outcome.error is not None:
                     assert outcome.error.code == "integrity.changed"
                     assert all(compare(asset, outcome) is outcome.error for asset in good)
@@ -436,7 +436,7 @@ def test_a_file_replaced_by_a_rename_is_read_anew(tmp_path: Path) -> None:
         if (tree.root / "next").exists():
             (tree.root / "next").rename(tree.root / "x")
 
-    (outcome,) = measure(tree, [("x", None, NO)], meter=replace).outcomes
+    (outcome,) = measure(tree, [Asset("x", NO)], meter=replace).outcomes
     assert outcome.sha256 == hashlib.sha256(b"b" * 3_000_000).hexdigest()
 
 
@@ -560,7 +560,7 @@ def test_small_files_share_batches_and_large_ones_come_longest_first(tmp_path: P
     lengths = {f"s{i:04}": 10 for i in range(600)} | {"big": 900_000, "bigger": 1_000_000}
     assets = [Asset(path=path, sha256="0" * 64, size=size) for path, size in lengths.items()]
     work = plan(assets, LocalTree(tmp_path))
-    assert [(path, size) for [(path, size, _)] in work.single] == [("bigger", 1_000_000), ("big", 900_000)]
+    assert [(asset.path, asset.size) for [asset] in work.single] == [("bigger", 1_000_000), ("big", 900_000)]
     assert [len(batch) for batch in work.small] == [BATCH_FILES, BATCH_FILES, 600 - 2 * BATCH_FILES]
     assert work.size == 1_900_000
     edge = [Asset(path=f"{i:04}", sha256="0" * 64, size=SMALL_BYTES + i) for i in range(2)]
@@ -574,11 +574,11 @@ def test_small_files_share_batches_and_large_ones_come_longest_first(tmp_path: P
 
 def test_files_of_undeclared_size_are_planned_by_what_is_there(tree: LocalTree) -> None:
     work = plan(manifest_of(FILES, sizes=False).assets, tree)
-    assert [[asset[:2] for asset in batch] for batch in work.single] == [
+    assert [[(asset.path, asset.size) for asset in batch] for batch in work.single] == [
         [("d/big", None)],
         [("d/over", None)],
     ]
-    assert [[path for path, _, _ in batch] for batch in work.small] == [["a.txt", "d/edge", "empty"]]
+    assert [[asset.path for asset in batch] for batch in work.small] == [["a.txt", "d/edge", "empty"]]
 
 
 # --- progress, and stopping --------------------------------------------------------------------------
@@ -633,7 +633,7 @@ def test_memory_does_not_grow_with_a_file(tmp_path: Path) -> None:
         file.truncate(200 << 20)
     tree = LocalTree(tmp_path)
     tracemalloc.start()
-    measure(tree, [("sparse", 200 << 20, NO)])
+    measure(tree, [Asset("sparse", NO, 200 << 20)])
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 4 << 20

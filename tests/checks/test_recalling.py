@@ -17,7 +17,7 @@ from databom.checks import recalling, streaming
 from databom.checks.engine import Begun, survey
 from databom.checks.integrity import Integrity, check_integrity, remembering
 from databom.checks.streaming import check_all
-from databom.model import assets as listing
+from databom.model import listings as listing
 from databom.model.finding import Report, Subject, Verdict
 from databom.storage import hashcache, machine
 from databom.storage.hashcache import MAGIC, HashCache
@@ -25,7 +25,7 @@ from databom.storage.localfile import file_stat
 from databom.storage.tree import LocalTree
 from support.trees import as_nobody, manifest_of, plant
 
-SIZE = recalling.LEAST_BYTES + 1
+SIZE = hashcache.LEAST_BYTES + 1
 FILES = {f"d{n % 3}/{n:03}": bytes([n]) * SIZE for n in range(40)} | {"big": b"b" * 300_000, "tiny": b"t"}
 REMEMBERED = len(FILES) - 1
 """All but the tiny one."""

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from databom.checks import streaming
 from databom.checks.integrity import MOST_LISTED, check_integrity, check_unlisted
 from databom.checks.streaming import check_all, check_unlisted_in_order
-from databom.model import assets as listing
+from databom.model import listings as listing
 from databom.model.finding import Report, Severity, Subject
 from databom.model.manifest import Manifest
 from databom.storage.tree import LocalTree

@@ -35,8 +35,8 @@ from databom.checks import recalling
 from databom.tasks import headstart
 
 if "FEW" in os.environ:
-    from databom.model import assets
-    assets.FEW = int(os.environ["FEW"])
+    from databom.model import listings
+    listings.FEW = int(os.environ["FEW"])
 
 recalling.RACY_NS = 0  # the files are only just made
 recalling.WORTH_FILES = 1

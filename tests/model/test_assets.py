@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import pickle
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from databom.errors import InputError
-from databom.model import assets as listing
+from databom.model import listings as listing
 from databom.model.manifest import Manifest, read_manifest
 from support.manifests import CAT, EXAMPLE, FULL, dump
 
@@ -72,6 +73,28 @@ def test_an_absent_member_may_be_null_in_a_long_list(monkeypatch: pytest.MonkeyP
     assert read.unknown == ()
     assert isinstance(read.assets, listing.Encoded)
     assert not read.assets.is_verbatim
+
+
+def test_a_part_is_a_list_and_is_handed_over_decoded() -> None:
+    read = read_manifest(dump(long_one()))
+    assert isinstance(read.assets, listing.Encoded)
+    parts = read.assets.small_parts(1_000)
+    assert parts is not None
+    assert [asset for part in parts for asset in part] == list(read.assets)
+    assert [len(part) for part in parts] == [2, 2, 2, 1]
+    assert (parts[0][1], parts[0][-1:]) == (read.assets[1], (read.assets[1],))
+    sent = pickle.loads(pickle.dumps(parts[1]))
+    assert sent == tuple(parts[1])
+
+
+@pytest.mark.parametrize("change", [{"size": 1_001}, {"size": None}, {"path": "zzz"}], ids=str)
+def test_a_list_is_planned_as_a_whole_where_one_part_is_not_like_the_others(change: dict[str, Any]) -> None:
+    document = long_one()
+    document["assets"][0].update(change)
+    document["assets"][0] = {key: value for key, value in document["assets"][0].items() if value is not None}
+    read = read_manifest(dump(document))
+    assert isinstance(read.assets, listing.Encoded)
+    assert read.assets.small_parts(1_000) is None
 
 
 @pytest.mark.parametrize("order", ["sorted", "reversed"])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from databom.errors import InputError
-from databom.model import assets as listing
+from databom.model import listings as listing
 from databom.model import manifest as reading
 from databom.model import strictjson
 from support.manifests import CAT, EXAMPLE, FULL, dump
@@ -107,15 +107,48 @@ def test_whatever_is_read_quickly_is_read_alike(
     for far, width, fragment in changes:
         place = far % len(raw)
         raw = raw[:place] + fragment.encode("utf-8", "surrogatepass") + raw[place + width :]
-    few, part = listing.FEW, listing.PART
+    few, part, cut = listing.FEW, listing.PART, reading._LONG
     if long:
         listing.FEW = listing.PART = 2
+        reading._LONG = 8
     try:
         held_together(raw)
     except InputError as error:
         pytest.fail(f"the close way refuses what the quick way reads: {error}")
     finally:
-        listing.FEW, listing.PART = few, part
+        listing.FEW, listing.PART, reading._LONG = few, part, cut
+
+
+@pytest.mark.parametrize("place", ["before", "after", "in a list", "twice", "unknown"])
+@pytest.mark.parametrize("new", [{}, {"new": 1}, {"size": 1.5}, {"@context": "x"}], ids=str)
+def test_a_list_that_stands_twice_is_read_alike(place: str, new: dict[str, Any]) -> None:
+    """The assets are cut out to read what is around them; the wrong ones may be found."""
+    assets = [*PLAIN["assets"], {**PLAIN["assets"][0], "path": "z", **new}]
+    rest = {key: value for key, value in EXAMPLE.items() if key not in {"assets", "provenance"}}
+    text = json.dumps(assets, separators=(",", ":"))
+    mine, other = f'"assets":{text}', f'"provenance":{{"x":{text}}}'
+    members = {
+        "before": [other, mine],
+        "after": [mine, other],
+        "in a list": [f'"provenance":{{"x":[{text},{text}]}}', mine],
+        "twice": [mine, mine],
+        "unknown": [f'"x":{text}', mine],
+    }[place]
+    raw = f"{json.dumps(rest)[:-1]},{','.join(members)}}}".encode()
+    try:
+        held_together(raw)
+    except InputError as error:
+        pytest.fail(f"the close way refuses what the quick way reads: {error}")
+    if place == "twice":
+        with pytest.raises(InputError):
+            reading.read_manifest(raw)
+
+
+def test_a_document_that_is_nested_without_end_is_refused_and_nothing_else() -> None:
+    for inside in (b"[" * 200_000, b'{"a":' * 200_000, b"[" * 200_000 + b"]" * 200_000):
+        for raw in (b'{"x":' + inside, b'{"assets":' + inside, b'{"assets":[{"path":"a","x":' + inside):
+            with pytest.raises(InputError):
+                reading.read_manifest(raw)
 
 
 def test_flipped_bits_are_read_alike() -> None:

@@ -6,6 +6,7 @@ import hashlib
 import pickle
 import sys
 from datetime import timedelta
+from operator import attrgetter
 from pathlib import Path
 
 import obstore
@@ -216,10 +217,10 @@ def test_a_forked_child_reads_by_s3fs_and_a_spawned_one_by_obstore(bucket: Locat
 
     put_object(bucket.join("x"), b"data")
     reader = FastReader(bucket)
-    assert measure(reader, [("x", 4, DATA)]).outcomes[0].sha256 == DATA
+    assert measure(reader, [Asset("x", DATA, 4)]).outcomes[0].sha256 == DATA
     for method, forked in (("fork", True), ("spawn", False)):
         with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context(method)) as pool:
-            assert pool.submit(measure, reader, [("x", 4, DATA)]).result(60).outcomes[0].sha256 == DATA
+            assert pool.submit(measure, reader, [Asset("x", DATA, 4)]).result(60).outcomes[0].sha256 == DATA
             assert pool.submit(fast._is_forked).result(60) is forked
 
 
@@ -267,7 +268,7 @@ def test_a_fsspec_filesystem_that_somebody_brings_is_a_reader_still(bucket: Loca
 
     put_object(bucket.join("x"), b"data")
     reader = FsspecReader(s3fs.S3FileSystem(skip_instance_cache=True), f"{bucket.host}/{bucket.path}")
-    assert measure(reader, [("x", 4, DATA)]).outcomes[0].sha256 == DATA
+    assert measure(reader, [Asset("x", DATA, 4)]).outcomes[0].sha256 == DATA
 
 
 # --- what it says ----------------------------------------------------------------------------------------
@@ -430,11 +431,12 @@ def test_every_asset_is_in_one_batch_and_large_ones_are_alone(sizes: list[int | 
     assets = [Asset(path=f"a{i}", sha256="0" * 64, size=size) for i, size in enumerate(sizes)]
     work = plan(assets, _Remote())
     assert work.small == []
-    assert sorted((row for batch in work.single for row in batch), key=lambda row: row[0]) == sorted(
-        ((a.path, a.size, a.sha256) for a in assets), key=lambda row: row[0]
+    by_path = attrgetter("path")
+    assert sorted((asset for batch in work.single for asset in batch), key=by_path) == sorted(
+        assets, key=by_path
     )
     for batch in work.single:
         assert len(batch) <= BATCH_OBJECTS
-        assert len(batch) == 1 or all(size is not None and size <= SMALL_BYTES for _, size, _ in batch)
+        assert len(batch) == 1 or all(a.size is not None and a.size <= SMALL_BYTES for a in batch)
     few = sum(size is not None and size <= SMALL_BYTES for size in sizes) < 8 * _Remote.parallel
     assert not few or all(len(batch) == 1 for batch in work.single)

@@ -14,6 +14,7 @@ from botocore.config import Config
 from databom.checks.integrity import measure
 from databom.errors import ConfigError, DeniedError, MissingError, StorageError, UnreachableError
 from databom.hosts.seaweed import SeaweedFS
+from databom.model.manifest import Asset
 from databom.storage.https import HttpsReader, authorization, proxy_for, token_variable
 from databom.storage.location import Location, parse_location
 from databom.storage.reader import CHUNK, open_reader, read_document, read_optional_document
@@ -68,7 +69,7 @@ def test_threads_share_one_reader(web: Web) -> None:
         web.put(f"/{i}", MIXED[: 50_000 + i])
     reader = open_reader(web.location())
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        jobs = [pool.submit(measure, reader, [(str(i), 50_000 + i, "0" * 64)]) for i in range(24)]
+        jobs = [pool.submit(measure, reader, [Asset(str(i), "0" * 64, 50_000 + i)]) for i in range(24)]
     outcomes = [job.result().outcomes[0] for job in jobs]
     assert all(outcome.complete and outcome.error is None for outcome in outcomes)
 
@@ -77,9 +78,9 @@ def test_threads_share_one_reader(web: Web) -> None:
 def test_a_reader_that_has_read_works_in_a_child(web: Web, method: str) -> None:
     web.put("/x", MIXED)
     reader = open_reader(web.location())
-    (here,) = measure(reader, [("x", len(MIXED), "0" * 64)]).outcomes
+    (here,) = measure(reader, [Asset("x", "0" * 64, len(MIXED))]).outcomes
     with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context(method)) as pool:
-        (there,) = pool.submit(measure, reader, [("x", len(MIXED), "0" * 64)]).result(60).outcomes
+        (there,) = pool.submit(measure, reader, [Asset("x", "0" * 64, len(MIXED))]).result(60).outcomes
     assert there.sha256 == here.sha256 is not None
 
 

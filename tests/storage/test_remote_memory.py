@@ -22,9 +22,10 @@ import json, re, sys
 if sys.argv[1] == "s3fs":
     sys.modules["obstore"] = None
 from databom.checks.measuring import measure
+from databom.model.manifest import Asset
 from databom.storage.location import parse_location
 from databom.storage.reader import open_reader
-(outcome,) = measure(open_reader(parse_location("s3://bucket")), [("x", int(sys.argv[2]), "0" * 64)]).outcomes
+(outcome,) = measure(open_reader(parse_location("s3://bucket")), [Asset("x", "0" * 64, int(sys.argv[2]))]).outcomes
 peak = int(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1]) // 1024
 print(json.dumps([outcome.sha256, peak, "obstore" in sys.modules and sys.modules["obstore"] is not None]))
 """

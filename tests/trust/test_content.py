@@ -10,7 +10,7 @@ import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from databom.model import assets as listing
+from databom.model import listings as listing
 from databom.model.manifest import read_manifest
 from databom.trust.content import content_digest, content_pieces
 from databom.trust.jws import sign_embedded

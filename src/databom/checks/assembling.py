@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from databom.errors import InputError, Problem
 from databom.model import paths, shards
-from databom.model.assets import Listed, Listing, Own, check_total, note_licenses
+from databom.model.assets import Listed, Own, check_total, note_licenses
 from databom.model.digest import TreeDigest
+from databom.model.listings import Listing
 from databom.model.members import MAX_UNKNOWN
 from databom.model.text import printable
 from databom.storage.spill import Spill

@@ -26,7 +26,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from databom.checks import forking
-from databom.checks.measuring import SMALL_BYTES, Batch, Declared, Found, Leases, measure, shown_path
+from databom.checks.measuring import SMALL_BYTES, Batch, Found, Leases, measure, shown_path
 from databom.checks.outcome import Outcome
 from databom.errors import DatabomError, PluginError, Problem
 from databom.model.text import printable
@@ -57,7 +57,7 @@ SHARED_BYTES = 8 * 1024 * 1024
 """So many batches of small files, or bytes, are work that others share; less is done before they have begun."""
 
 _TICK_SECONDS = 0.2
-_ROW = attrgetter("path", "size", "sha256")
+_PATH = attrgetter("path")
 
 Progress = Callable[[int, int], None]
 
@@ -78,24 +78,23 @@ def plan(assets: Iterable[Asset], reader: Reader) -> Plan:
     """Make batches of the assets. Sizes are the declared ones, else what a local file seems to have."""
     if not isinstance(reader, LocalTree):
         return Plan(_remote_batches(assets, getattr(reader, "parallel", None)), 0, [])
-    single: list[tuple[int, Declared]] = []
-    small: list[Declared] = []
-    total, workers = 0, _workers()
+    undecoded = getattr(
+        assets, "small_parts", None
+    )  # of a long list: copies of this process decode their share
+    if undecoded is not None and (parts := undecoded(SMALL_BYTES)) is not None:
+        return Plan([], 0, parts)
+    listed = sorted(assets, key=_PATH)
     with reader.batch() as batch:
-        for row in map(_ROW, assets):
-            weight = batch.size_hint(row[0]) if row[1] is None else row[1]
-            total += weight
-            if weight <= SMALL_BYTES:
-                small.append(row)
-            else:
-                single.append((-weight, row))
-    single.sort(key=lambda one: (one[0], one[1][0]))  # a list that nobody checked may name one path twice
-    small.sort(key=itemgetter(0))
+        sizes = [batch.size_hint(asset.path) if asset.size is None else asset.size for asset in listed]
+    small = [asset for asset, size in zip(listed, sizes, strict=True) if size <= SMALL_BYTES]
+    single = [(size, asset) for asset, size in zip(listed, sizes, strict=True) if size > SMALL_BYTES]
+    single.sort(key=itemgetter(0), reverse=True)
+    share = sum(sizes) / _workers()
     return Plan(
-        [[row] for _, row in single],
-        -sum(weight for weight, _ in single),
+        [[asset] for _, asset in single],
+        sum(size for size, _ in single),
         [small[at : at + BATCH_FILES] for at in range(0, len(small), BATCH_FILES)],
-        sum(-weight * workers > total for weight, _ in single),
+        sum(size > share for size, _ in single),
     )
 
 
@@ -104,14 +103,13 @@ def _remote_batches(assets: Iterable[Asset], parallel: int | None) -> list[Batch
 
     That is asked of readers that say how many they read at a time (`parallel`).
     """
-    ordered = sorted((-(asset.size or 0), asset.path, asset.size, asset.sha256) for asset in assets)
-    rows = [(path, size, sha256) for _, path, size, sha256 in ordered]
+    ordered = sorted(assets, key=lambda asset: (-(asset.size or 0), asset.path))
     if parallel is None:
-        return [[row] for row in rows]
-    small = [row for row in rows if row[1] is not None and row[1] <= SMALL_BYTES]
+        return [[asset] for asset in ordered]
+    small = [asset for asset in ordered if asset.size is not None and asset.size <= SMALL_BYTES]
     several = max(1, min(BATCH_OBJECTS, len(small) // (4 * parallel)))
     return [
-        *([row] for row in rows if row[1] is None or row[1] > SMALL_BYTES),
+        *([asset] for asset in ordered if asset.size is None or asset.size > SMALL_BYTES),
         *(small[i : i + several] for i in range(0, len(small), several)),
     ]
 
@@ -239,8 +237,9 @@ def _all(
         return
     doubted = False
     for batch, found in results:
+        listed = tuple(batch) if found.rows else ()
         for at, row in found.rows:
-            memory.note(batch[at][0], row)
+            memory.note(listed[at].path, row)
         for outcome in found.outcomes:
             doubted = memory.is_contradicted_by(outcome) or doubted
         yield found
@@ -264,11 +263,11 @@ def _read(
             for outcome in found.outcomes:
                 silent = silent + 1 if outcome.error and outcome.error.code == "storage.unreachable" else 0
             yield batch, found
-            meter.tell(len(batch))
+            meter.tell(found.right + len(found.outcomes))
             if silent >= GIVE_UP_AFTER:
                 break
     if left:
-        paths = [path for batch in (*work.single, *work.small) if id(batch) in left for path, _, _ in batch]
+        paths = [asset.path for batch in (*work.single, *work.small) if id(batch) in left for asset in batch]
         problem = "storage.unreachable"
         yield (
             (),

@@ -16,16 +16,16 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from databom.checks.outcome import Outcome
-from databom.checks.recalling import LEAST_BYTES
 from databom.errors import MissingError, Problem, StorageError
 from databom.model.text import printable
-from databom.storage.hashcache import NO_MD5, Row, pack_key, pack_row
+from databom.storage.hashcache import LEAST_BYTES, NO_MD5, Row, pack_key, pack_row
 from databom.storage.hashing import MAX_UNSIZED_ASSET, Meter, hash_stream
 from databom.storage.matching import match_small
 from databom.storage.reader import with_retries
 from databom.storage.tree import LocalStream, LocalTree, TreeBatch
 
 if TYPE_CHECKING:
+    from databom.model.claims import Asset
     from databom.storage.reader import Reader
 
 SMALL_BYTES = 64 * 1024
@@ -33,9 +33,8 @@ SMALL_BYTES = 64 * 1024
 SUBJECT_CHARS = 1024
 """Paths are shown whole: no manifest path is longer."""
 
-Declared = tuple[str, int | None, str]
-"""(path, declared size, declared SHA-256) of an asset."""
-Batch = Sequence[Declared]
+Batch = Sequence["Asset"]
+"""Assets that are read together. All that is asked of one is its path, its size and its SHA-256."""
 
 
 class Leases(enum.Enum):
@@ -76,6 +75,7 @@ def measure(
     process). `doubts`: say nothing of an asset that is right but that it is. `ahead`: read local files in a thread of
     their own, ahead of the hashing.
     """
+    batch = tuple(batch)  # a part of a long list is decoded here
     cached = reader if isinstance(reader, LocalTree) and reader.cache_root is not None else None
     job = _Job(md5, leases, meter, cached, ahead)
     if not doubts:
@@ -88,28 +88,28 @@ def measure(
             settle = LEAST_BYTES if leases is Leases.ASK else None
             size, left, looks = match_small(opener, batch, SMALL_BYTES, settle=settle)
         right = len(batch) - len(left)
-        rows = [(at, pack_key(status) + bytes.fromhex(batch[at][2]) + NO_MD5) for at, status in looks]
+        rows = [(at, pack_key(status) + bytes.fromhex(batch[at].sha256) + NO_MD5) for at, status in looks]
         if meter is not None:
             meter(size)
     outcomes = []
     for at, outcome in zip(left, _measure_each(reader, [batch[at] for at in left], job), strict=True):
-        _, declared, sha256 = batch[at]
-        sure = outcome.sha256 == sha256 and outcome.complete and declared in {None, outcome.size}
+        asset = batch[at]
+        sure = outcome.sha256 == asset.sha256 and outcome.complete and asset.size in {None, outcome.size}
         if not sure or outcome.error or outcome.foreign_links:
             outcomes.append(outcome)
             continue
         right += 1
         size += outcome.size or 0
         if outcome.settled and outcome.stat is not None:
-            rows.append((at, pack_row(Row(outcome.stat, sha256, outcome.md5))))
+            rows.append((at, pack_row(Row(outcome.stat, asset.sha256, outcome.md5))))
     return Found(outcomes, right, size, rows)
 
 
 def _measure_each(reader: Reader, batch: Batch, job: _Job) -> list[Outcome]:
     if not isinstance(reader, LocalTree):
-        return [_measure(reader, path, size, job) for path, size, _ in batch]
+        return [_measure(reader, asset.path, asset.size, job) for asset in batch]
     with reader.batch() as opener:
-        return [_measure(opener, path, size, job) for path, size, _ in batch]
+        return [_measure(opener, asset.path, asset.size, job) for asset in batch]
 
 
 class _Job(NamedTuple):

@@ -23,7 +23,7 @@ from stat import S_ISREG
 from typing import TYPE_CHECKING
 
 from databom.checks.outcome import Outcome
-from databom.model.assets import in_order
+from databom.model.listings import in_order
 from databom.storage.hashcache import (
     KEY_SIZE,
     ROW_SIZE,
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from databom.model.manifest import Asset
     from databom.storage.tree import LocalTree
 
-LEAST_BYTES = 1024
-"""Files up to this size are read every time: a lease and a row cost more than their hash."""
 WORTH_FILES = 2_000
 WORTH_BYTES = 32 * 1024 * 1024
 """A tree with fewer files and fewer bytes is read every time: it takes a tenth of a second."""
@@ -131,9 +129,11 @@ class Memory:
             return []
         return [asset for at, asset in self._placed(assets) if self._states[at] == _SAMPLED]
 
-    def left(self, assets: Iterable[Asset]) -> list[Asset]:
+    def left(self, assets: Sequence[Asset]) -> Sequence[Asset]:
         """Those that must be read: what is not known, and the sample."""
         states = self._states
+        if _KNOWN not in states:
+            return assets
         return [asset for at, asset in self._placed(assets) if states[at] != _KNOWN]
 
     def _placed(self, assets: Iterable[Asset]) -> Iterator[tuple[int, Asset]]:

@@ -7,6 +7,7 @@ the tree in the order of the listed paths: in memory are the names of the direct
 
 from __future__ import annotations
 
+from collections import deque
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -24,8 +25,9 @@ from databom.checks.integrity import (
     unlisted_findings,
 )
 from databom.errors import MissingError
-from databom.model.assets import MAX_ASSETS, Listing, in_order, parts_of
+from databom.model.assets import MAX_ASSETS
 from databom.model.finding import Finding, Severity, Summary
+from databom.model.listings import Listing, parts_of, paths_in_order
 from databom.storage.tree import Kind
 from databom.storage.walking import DIRECTORIES, walk_in_order
 
@@ -200,7 +202,7 @@ def check_unlisted_in_order(
         StorageError: the root is a link, or the tree cannot be read to its end; or a shard cannot be had any more.
         InputError: a shard that lists assets is not what it was.
     """
-    extra = _extra((path for path, _ in in_order(manifest.assets)), tree, allow)
+    extra = _extra(paths_in_order(manifest.assets), tree, allow)
     try:
         first = list(islice(extra, MOST_LISTED))
         total = len(first) + sum(1 for _ in extra)
@@ -212,14 +214,21 @@ def check_unlisted_in_order(
 def _extra(paths: Iterator[str], tree: LocalTree, allow: Iterable[str]) -> Iterator[tuple[str, Kind]]:
     """Two lists in one order, side by side: what only the second has."""
     allowed = frozenset(allow)
-    listed = next(paths, None)
-    for path, kind in walk_in_order(tree):
-        # What stands for a directory comes where its contents would.
-        place = f"{path}/" if kind in DIRECTORIES else path
-        while listed is not None and listed < place:
-            listed = next(paths, None)
-        if listed == place or path in allowed:
+    listed: deque[str] = deque()
+    for run, kind in walk_in_order(tree):
+        listed.extend(islice(paths, max(0, len(run) - len(listed))))
+        if kind is Kind.FILE and list(islice(listed, len(run))) == run:  # as it is wherever nothing is wrong
+            for _ in run:
+                listed.popleft()
             continue
-        if kind is Kind.EMPTY and listed is not None and listed.startswith(place):
-            continue
-        yield path, kind
+        for path in run:
+            # What stands for a directory comes where its contents would.
+            place = f"{path}/" if kind in DIRECTORIES else path
+            while listed and listed[0] < place:
+                listed.popleft()
+                listed.extend(islice(paths, not listed))
+            if (listed and listed[0] == place) or path in allowed:
+                continue
+            if kind is Kind.EMPTY and listed and listed[0].startswith(place):
+                continue
+            yield path, kind

@@ -1,56 +1,31 @@
-"""Lists of assets: held to the rules in bulk, and, when they are long, decoded only while somebody looks at them.
-
-An asset takes some 350 bytes once it is decoded, more than twice what it takes in the document. So a long list keeps
-the document's bytes and where each part of it begins (`Encoded`), and whoever walks over it meets one part at a time.
-"""
+"""The assets of a manifest, held in bulk to the rules that types cannot say. How long lists are kept: `listings`."""
 
 from __future__ import annotations
 
-import re
-from abc import abstractmethod
-from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from heapq import nsmallest
-from itertools import islice, pairwise
+from itertools import islice
 from operator import attrgetter, lt
-from typing import Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from databom.errors import InputError, Problem
 from databom.model import digest, members, paths, strictjson
 from databom.model.claims import UNSEEN, Asset
+from databom.model.listings import ASSETS, Encoded, Usual, closely, count_in, in_order, parts_of
+
+if TYPE_CHECKING:
+    from databom.model.listings import UsualAsset
 
 MAX_ASSETS = 2_000_000
 """Assets that one manifest lists by itself; a larger release lists them in shards."""
 MAX_STRING_CHARS = 65_536
 """The longest string anywhere in a manifest, in characters."""
-PART = 2_048
-"""Assets that are decoded at a time: few enough that what they leave behind is used again by the next ones."""
-FEW = 32_768
-"""Lists up to this length are kept decoded."""
-MEANWHILE_BYTES = 32 * 1024 * 1024
-"""Of a longer list nobody is told before it was checked: what they made of it would be held at the same time."""
-USUAL_BYTES = 128
-"""What an asset takes in a document, about; it only decides where a long list is cut."""
 
 _TEXTS = tuple(map(attrgetter, ("media_type", "license", "creator_id", "consent")))
 _LICENSE = attrgetter("license")
-_ASSETS = msgspec.json.Decoder(tuple[Asset, ...])
-_RAWS = msgspec.json.Decoder(list[msgspec.Raw])
 _VALUES = msgspec.json.Decoder(list[Any])
-_FIRST = re.compile(rb"\[[ \t\r\n]*(?=\{)")
-_SEAM = re.compile(rb"\}[ \t\r\n]*,[ \t\r\n]*\{")
-_LAST = re.compile(rb"\}[ \t\r\n]*\][ \t\r\n]*\Z")
-_TAIL_BYTES = 1_024
-
-
-class _Object(msgspec.Struct, gc=False):
-    """Any object, for counting."""
-
-
-_OBJECTS = msgspec.json.Decoder(list[_Object])
-
 
 Meanwhile = Callable[[Sequence[Asset] | None], object]
 """Told of assets that have been found, and not checked (a `Listing` does not know its length yet), and by None that it
@@ -59,76 +34,6 @@ was for nothing; its answer is of no interest."""
 
 class Refused(Exception):  # noqa: N818  # never escapes this room
     """A rule that types cannot say does not hold; `wording` finds the words."""
-
-
-class Listing(Sequence[Asset]):
-    """A release's assets where they are too many to keep decoded: the same each time they are walked over.
-
-    `list(listing)` is what it avoids. Indexing decodes the part that is asked for.
-    """
-
-    @abstractmethod
-    def parts(self) -> Iterator[Sequence[Asset]]:
-        """All assets, in the document's order, a bounded number at a time."""
-
-    @abstractmethod
-    def in_order(self) -> Iterator[tuple[str, str]]:
-        """(path, SHA-256 in hex) of each asset, in the order of the paths' UTF-8 bytes."""
-
-    def __iter__(self) -> Iterator[Asset]:
-        for part in self.parts():
-            yield from part
-
-    @overload
-    def __getitem__(self, index: int) -> Asset: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[Asset, ...]: ...
-    def __getitem__(self, index: int | slice) -> Asset | tuple[Asset, ...]:
-        if isinstance(index, slice):
-            wanted = range(*index.indices(len(self)))
-            if not wanted:
-                return ()
-            low, high = min(wanted[0], wanted[-1]), max(wanted[0], wanted[-1])
-            found = tuple(islice(self, low, high + 1))
-            return tuple(found[at - low] for at in wanted)
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
-        return next(islice(self, index % len(self), None))
-
-
-class Encoded(Listing):
-    """A list of assets as a manifest spells it, and where its parts begin."""
-
-    def __init__(self, text: msgspec.Raw, starts: array[int], *, is_verbatim: bool) -> None:
-        self._view = memoryview(text)
-        self._starts = starts
-        self.length = 0
-        """How many they are; known once they have been read."""
-        self.is_verbatim = is_verbatim
-        """Whether the manifest spells it so; False where it was spelled anew, to leave out what is null."""
-        self.is_in_order = False
-        """Whether they are known to be listed in the order of their paths."""
-
-    def __len__(self) -> int:
-        return self.length
-
-    def parts(self) -> Iterator[tuple[Asset, ...]]:
-        """As `Listing.parts`."""
-        return map(_ASSETS.decode, self.texts())
-
-    def texts(self) -> Iterator[bytes]:
-        """All parts as JSON lists, spelled as the document spells them."""
-        for begin, end in pairwise(self._starts):
-            yield b"[%b]" % bytes(self._view[begin:end]).rstrip(b" \t\r\n,")
-
-    def in_order(self) -> Iterator[tuple[str, str]]:
-        """As `Listing.in_order`. A list that is not in order is sorted in memory, by its paths."""
-        if self.is_in_order:
-            return ((asset.path, asset.sha256) for asset in self)
-        names = [asset.path for asset in self]
-        order = sorted(range(len(names)), key=names.__getitem__)
-        digests = "".join([asset.sha256 for asset in self])
-        return ((names[at], digests[64 * at : 64 * at + 64]) for at in order)
 
 
 class Own(NamedTuple):
@@ -172,31 +77,21 @@ def note_licenses(known: dict[str, Own], assets: Sequence[Asset]) -> None:
         known[key] = Own(before.total + len(found), tuple(first))
 
 
-def read_listed(text: msgspec.Raw, *, is_verbatim: bool, meanwhile: Meanwhile | None = None) -> Listed:
-    """The assets a manifest lists, every rule checked that concerns them alone.
-
-    `is_verbatim` says that the text is the manifest's own, and not spelled anew. `meanwhile` is called with what is
-    checked then.
+def read_listed(text: msgspec.Raw, found: Sequence[Asset] | None, *, is_verbatim: bool = True) -> Listed:
+    """The assets a manifest lists, every rule checked that concerns them alone. `found` is what `likely` said.
 
     Raises:
         InputError: `manifest.limit`: they are too many, or their sizes add up to too much.
         Refused: another rule does not hold.
         msgspec.MsgspecError: they are no assets.
     """
-    if len(memoryview(text)) > FEW * 2 * USUAL_BYTES:
+    if found is not None:
         try:
-            likely = Encoded(text, _likely_starts(text), is_verbatim=is_verbatim)
-            if meanwhile is not None and len(memoryview(text)) <= MEANWHILE_BYTES:
-                meanwhile(likely)
-            return _checked(text, likely)
+            return _checked(text, found)
         except msgspec.MsgspecError:
             pass  # it was cut within an asset, or they are no assets
-    elif len(few := _ASSETS.decode(text)) <= FEW:
-        if meanwhile is not None:
-            meanwhile(few)
-        return _checked(text, few)
-    _check_count(len(_OBJECTS.decode(text)))
-    return _checked(text, Encoded(text, _starts(bytes(text), _RAWS.decode(text)), is_verbatim=is_verbatim))
+    _check_count(count_in(text))
+    return _checked(text, closely(text, is_verbatim=is_verbatim))
 
 
 def _checked(text: msgspec.Raw, assets: Sequence[Asset]) -> Listed:
@@ -204,9 +99,13 @@ def _checked(text: msgspec.Raw, assets: Sequence[Asset]) -> Listed:
     total = sized = stated = 0
     licenses: dict[str, Own] = {}
     lines: digest.TreeDigest | None = digest.TreeDigest()
-    for part in parts_of(assets):
-        stated += check_texts(part)
-        note_licenses(licenses, part)
+    for part in assets.quick_parts() if isinstance(assets, Encoded) else parts_of(assets):
+        if isinstance(part, Usual):
+            check_digests(part)
+            stated += 2 * len(part)
+        else:
+            stated += check_texts(part)
+            note_licenses(licenses, part)
         fresh = [asset.path for asset in part]
         if lines is not None and all(map(lt, [*names[-1:], *fresh], islice(fresh, not names, None))):
             lines.add([(asset.path, asset.sha256) for asset in part])  # in order so far: no second walk
@@ -214,7 +113,7 @@ def _checked(text: msgspec.Raw, assets: Sequence[Asset]) -> Listed:
             lines = None
         names += fresh
         if len(names) > MAX_ASSETS:
-            _check_count(len(_OBJECTS.decode(text)))
+            _check_count(count_in(text))
         sizes = [asset.size for asset in part if asset.size is not None]
         total, sized = total + sum(sizes), sized + len(sizes)
     if not names or paths.check_paths(names):
@@ -233,20 +132,6 @@ def _check_count(count: int) -> None:
         raise limit("the manifest lists too many assets", f"at most {MAX_ASSETS:,}", f"{count:,}")
 
 
-def parts_of(assets: Sequence[Asset]) -> Iterator[Sequence[Asset]]:
-    """The assets, a bounded number at a time."""
-    if isinstance(assets, Listing):
-        return assets.parts()
-    return (assets[start : start + PART] for start in range(0, len(assets), PART))
-
-
-def in_order(assets: Sequence[Asset]) -> Iterator[tuple[str, str]]:
-    """(path, SHA-256 in hex) of each asset, in the order of the paths' UTF-8 bytes."""
-    if isinstance(assets, Listing):
-        return assets.in_order()
-    return ((asset.path, asset.sha256) for asset in sorted(assets, key=attrgetter("path")))
-
-
 def check_total(total: int) -> None:
     """Refuse sizes whose sum no JSON reader holds exactly.
 
@@ -259,16 +144,25 @@ def check_total(total: int) -> None:
         )
 
 
+def check_digests(assets: Sequence[Asset | UsualAsset]) -> None:
+    """The rule for digests: 64 lower-case hex digits.
+
+    Raises:
+        Refused: it does not hold.
+    """
+    hexes = [asset.sha256 for asset in assets]
+    # bytes.fromhex would take upper case and spaces, `$` in a pattern a trailing line feed.
+    if set(map(len, hexes)) != {64} or "".join(hexes).encode().translate(None, b"0123456789abcdef"):
+        raise Refused("sha256")
+
+
 def check_texts(assets: Sequence[Asset]) -> int:
     """The rules for digests and texts that types leave out, in bulk; answers how many members but sizes are there.
 
     Raises:
         Refused: one does not hold.
     """
-    hexes = [asset.sha256 for asset in assets]
-    # bytes.fromhex would take upper case and spaces, `$` in a pattern a trailing line feed.
-    if set(map(len, hexes)) != {64} or "".join(hexes).encode().translate(None, b"0123456789abcdef"):
-        raise Refused("sha256")
+    check_digests(assets)
     flags = [asset.flags for asset in assets if asset.flags]
     redacted = sum([asset.redacted_from is not None for asset in assets])
     stated = 2 * len(assets) + len(flags) + 2 * redacted
@@ -300,45 +194,14 @@ def decode(text: bytes) -> tuple[Asset, ...]:
     """
     assets: tuple[Asset, ...]
     try:
-        assets = _ASSETS.decode(text)
+        assets = ASSETS.decode(text)
     except msgspec.MsgspecError:
         # A null says absent. Most types take it as it stands; lists do not.
         if b"null" not in text:
             raise
         pruned = [members.prune(value, Asset) for value in _VALUES.decode(text)]
-        assets = _ASSETS.decode(msgspec.json.encode(pruned))
+        assets = ASSETS.decode(msgspec.json.encode(pruned))
     return assets
-
-
-def _likely_starts(text: msgspec.Raw) -> array[int]:
-    """As `_starts`, without parsing: wherever an object ends and one begins there may be the next asset.
-
-    Whether it was, parsing the parts tells: lists that are JSON each are one list when commas join them.
-
-    Raises:
-        msgspec.DecodeError: it is surely no list of objects, or only parsing can tell.
-    """
-    view = memoryview(text)
-    first, last = _FIRST.match(view), _LAST.search(view, max(0, len(view) - _TAIL_BYTES))
-    if first is None or last is None:
-        raise msgspec.DecodeError("no list of objects")
-    starts = array("q", [first.end()])
-    while seam := _SEAM.search(view, starts[-1] + PART * USUAL_BYTES):
-        starts.append(seam.end() - 1)
-    starts.append(last.start() + 1)
-    return starts
-
-
-def _starts(text: bytes, raws: Sequence[msgspec.Raw]) -> array[int]:
-    """Where each part begins, and where the last one ends. Between two assets there is only space and a comma."""
-    starts = array("q")
-    find, at = text.index, text.index(b"[") + 1
-    for first in range(0, len(raws), PART):
-        starts.append(find(b"{", at))
-        for size in map(len, raws[first : first + PART]):
-            at = find(b"{", at) + size
-    starts.append(at)
-    return starts
 
 
 def limit(what: str, expected: str, found: str, subject: str = "/assets") -> InputError:

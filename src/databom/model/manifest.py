@@ -53,6 +53,7 @@ from databom.model.claims import (
     Signal,
     instant,
 )
+from databom.model.listings import likely
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -171,8 +172,7 @@ def read_manifest(raw: bytes, *, meanwhile: Meanwhile | None = None) -> Manifest
         meanwhile: called with the assets as soon as they have been found, before a single rule was checked: for work
             that may begin, and may be for nothing. If the manifest's `assets` are not that very object in the end,
             it was. Called with something that cannot be iterated to its end, or not at all, where the manifest is
-            not plain; then called once more, with None. Not at all where its list is longer than
-            `assets.MEANWHILE_BYTES`.
+            not plain; then called once more, with None.
 
     Raises:
         InputError: with every problem found (at most 100), each with a JSON pointer: `manifest.syntax`,
@@ -189,14 +189,34 @@ def read_manifest(raw: bytes, *, meanwhile: Meanwhile | None = None) -> Manifest
 def _read_plain(raw: bytes, meanwhile: Meanwhile | None = None) -> Manifest | None:
     """The manifest, if it is plain; None means nothing but that it must be read closely."""
     try:
+        text = _LIST.decode(raw).assets
+        found = likely(text) if _is_there(text) else None
+        if meanwhile is not None and found is not None:
+            meanwhile(found)
         there = strictjson.count_members(raw, max_string=MAX_STRING_CHARS)
         if there is None:
             return None
-        head, listed = _read(_HEAD.decode(raw), is_verbatim=True, meanwhile=meanwhile)
-        unknown = members.look_at_head(raw, count=there - listed.members)
-    except (InputError, Refused, msgspec.MsgspecError):
+        rest = _without(raw, text)
+        head, listed = _read(_HEAD.decode(rest), text, found)
+        unknown = members.look_at_head(rest, count=there - listed.members)
+    except (InputError, Refused, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return None if unknown is None else _manifest(raw, head, listed, unknown=unknown)
+
+
+def _is_there(text: msgspec.Raw) -> bool:
+    """Whether a member is there: an absent one has no text, and a null says the same."""
+    return bytes(memoryview(text)[:5]) not in _ABSENT
+
+
+def _without(raw: bytes, text: msgspec.Raw) -> bytes:
+    """The document with an empty list where this text first stands; as it is, where that would spare little.
+
+    Should it stand there twice, the members that are gone with the wrong one are missed when they are counted.
+    """
+    view = memoryview(text)
+    at = raw.find(bytes(view[:_LONG])) if len(view) > _LONG else -1
+    return raw[:at] + b"[]" + raw[at + len(view) :] if at >= 0 and raw.startswith(view, at) else raw
 
 
 def _read_closely(raw: bytes) -> Manifest:
@@ -274,29 +294,45 @@ def _manifest(
     )
 
 
+class _List(Struct):
+    """A manifest's assets as they stand in it, and nothing else."""
+
+    assets: msgspec.Raw = msgspec.Raw(b"")
+
+
+_LIST = msgspec.json.Decoder(_List)
 _HEAD = msgspec.json.Decoder(Head, dec_hook=instant)
 _ABSENT = (b"", b"null")
+_LONG = 4_096
+"""Bytes of a list from which on what is around it is read alone."""
 _LATER = Listed((), "", None)
 """What is known of assets whose shards have not been read."""
 
 
 def _decode(raw: bytes) -> tuple[Head, Listed]:
     try:
-        return _read(_HEAD.decode(raw), is_verbatim=True)
+        return _read_close(_HEAD.decode(raw))
     except msgspec.MsgspecError:
         # A null says absent. Most types take it as it stands; lists do not, and then the manifest is spelled
         # anew, which takes several times the memory.
         if b"null" not in raw:
             raise
-    return _read(_HEAD.decode(members.without_nulls(raw)), is_verbatim=False)
+    return _read_close(_HEAD.decode(members.without_nulls(raw)), is_verbatim=False)
 
 
-def _read(head: Head, *, is_verbatim: bool, meanwhile: Meanwhile | None = None) -> tuple[Head, Listed]:
+def _read_close(head: Head, *, is_verbatim: bool = True) -> tuple[Head, Listed]:
+    found = likely(head.assets, is_verbatim=is_verbatim) if _is_there(head.assets) else None
+    return _read(head, head.assets, found, is_verbatim=is_verbatim)
+
+
+def _read(
+    head: Head, text: msgspec.Raw, found: Sequence[Asset] | None, *, is_verbatim: bool = True
+) -> tuple[Head, Listed]:
+    """The rules for what was decoded; `text` are the assets, and `found` is what they seem to be."""
     _check_head(head)
     if head.asset_index is None:
-        return head, read_listed(head.assets, is_verbatim=is_verbatim, meanwhile=meanwhile)
-    uris = [shard.uri for shard in head.asset_index]
-    if bytes(memoryview(head.assets)[:5]) not in _ABSENT or any(map(shards.uri_problem, uris)):
+        return head, read_listed(text, found, is_verbatim=is_verbatim)
+    if _is_there(text) or any(shards.uri_problem(shard.uri) for shard in head.asset_index):
         raise Refused("asset_index")
     return head, _LATER
 

@@ -41,6 +41,8 @@ KEY_BYTES = 32
 BLOCK_ROWS = 4096
 MAX_BLOCK_BYTES = 32 * 1024 * 1024
 """More than any block we write: 4,096 names of 4,096 bytes and their rows."""
+LEAST_BYTES = 1024
+"""Files up to this size are not remembered: a lease and a row cost more than their hash."""
 NO_MD5 = bytes(16)
 
 _COUNTS = struct.Struct("<II")

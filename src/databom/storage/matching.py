@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from stat import S_ISREG
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from databom.errors import StorageError
 from databom.storage.localfile import is_settled
@@ -30,22 +30,38 @@ class Matched(NamedTuple):
     looks: list[tuple[int, os.stat_result]]
 
 
+class Declared(Protocol):
+    """What a file below a root should be."""
+
+    @property
+    def path(self) -> str:
+        """Relative to the root."""
+
+    @property
+    def size(self) -> int | None:
+        """Bytes; None where that is not known."""
+
+    @property
+    def sha256(self) -> str:
+        """In lower-case hex."""
+
+
 def match_small(
-    batch: TreeBatch, files: Sequence[tuple[str, int | None, str]], most: int, *, settle: int | None = None
+    batch: TreeBatch, files: Sequence[Declared], most: int, *, settle: int | None = None
 ) -> Matched:
     """Read and compare files of at most `most` bytes.
 
     Args:
         batch: the tree.
-        files: (path, declared size or None, SHA-256 in lower-case hex), best in path order.
+        files: what to compare, best in path order.
         most: bytes; longer files are left to the careful way.
         settle: of files of more bytes than this the kernel is asked whether somebody has them open for writing.
     """
     size, careful, looks = 0, [], []
     above, directory = None, -1
     sha, look, read, close = hashlib.sha256, os.fstat, os.read, os.close
-    for at, (path, declared, sha256) in enumerate(files):
-        parent, _, name = path.rpartition("/")
+    for at, file in enumerate(files):
+        parent, _, name = file.path.rpartition("/")
         if name in NO_FILES:  # nobody need have checked the list
             careful.append(at)
             continue
@@ -63,8 +79,8 @@ def match_small(
             if length <= most and status.st_nlink == 1 and S_ISREG(status.st_mode):
                 settled = settle is not None and length > settle and is_settled(descriptor)
                 data = read(descriptor, length + 1)
-                whole = len(data) == length and (declared is None or declared == length)
-                if whole and sha(data).hexdigest() == sha256:
+                whole = len(data) == length and ((declared := file.size) is None or declared == length)
+                if whole and sha(data).hexdigest() == file.sha256:
                     size += length
                     if settled:
                         looks.append((at, status))

@@ -134,8 +134,12 @@ class LocalTree:
         while waiting:
             yield from self.entries(waiting.pop(), waiting)
 
-    def entries(self, path: str, waiting: list[str]) -> Iterator[tuple[str, Kind]]:
+    def entries(
+        self, path: str, waiting: list[str], files: list[str] | None = None
+    ) -> Iterator[tuple[str, Kind]]:
         """What `walk` says of one directory (`""` is the root); the directories in it are put on `waiting`.
+
+        Where there is a list for regular files, they are put on it instead: that is much quicker.
 
         Raises:
             StorageError: as `walk`.
@@ -152,7 +156,7 @@ class LocalTree:
                 raise storage_error(error, shown, "read") from error
             return
         try:
-            yield from _entries(directory, path, waiting)
+            yield from _entries(directory, path, waiting, files)
         except OSError as error:
             raise storage_error(error, shown, "read") from error
         finally:
@@ -386,7 +390,9 @@ class TreeBatch:
         return unsafe(shown, "it" if prefix == path else prefix, kind)
 
 
-def _entries(directory: int, path: str, waiting: list[str]) -> Iterator[tuple[str, Kind]]:
+def _entries(
+    directory: int, path: str, waiting: list[str], files: list[str] | None
+) -> Iterator[tuple[str, Kind]]:
     """The entries of one open directory; directories to be read are put on `waiting`."""
     empty = True
     with os.scandir(directory) as entries:
@@ -394,7 +400,10 @@ def _entries(directory: int, path: str, waiting: list[str]) -> Iterator[tuple[st
             empty = False
             below = f"{path}/{entry.name}" if path else entry.name
             if entry.is_file(follow_symlinks=False):
-                yield below, Kind.FILE
+                if files is None:
+                    yield below, Kind.FILE
+                else:
+                    files.append(below)
             elif entry.is_dir(follow_symlinks=False):
                 if below.count("/") >= MAX_WALK_DEPTH or len(os.fsencode(below)) > MAX_WALK_PATH_BYTES:
                     yield below, Kind.DEEP

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import chain, groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
@@ -15,29 +17,42 @@ if TYPE_CHECKING:
 DIRECTORIES = frozenset({Kind.EMPTY, Kind.UNREADABLE, Kind.DEEP})
 """Kinds that stand for a directory: such an entry comes where the directory's contents would."""
 
+Run = tuple[list[str], Kind | None]
+"""Entries of one kind that stand side by side, and belong to one directory; None: directories still to be read."""
 
-def walk_in_order(tree: LocalTree) -> Iterator[tuple[str, Kind]]:
-    """As `LocalTree.walk`, sorted by path (by code points, which is the order of UTF-8 bytes).
+
+def walk_in_order(tree: LocalTree) -> Iterator[tuple[list[str], Kind]]:
+    """As `LocalTree.walk`, sorted by path (by code points, which is the order of UTF-8 bytes), in runs of one kind.
 
     In memory are the names of the directories the walk is in.
 
     Raises:
         StorageError: as `LocalTree.walk`.
     """
-    levels: list[Iterator[tuple[str, str, Kind | None]]] = [iter([("", "", None)])]
+    levels: list[Iterator[Run]] = [iter([([""], None)])]
     while levels:
-        if (entry := next(levels[-1], None)) is None:
+        if (run := next(levels[-1], None)) is None:
             levels.pop()
             continue
-        _, path, kind = entry
+        paths, kind = run
         if kind is not None:
-            yield path, kind
+            yield paths, kind
             continue
-        below: list[str] = []
-        found: list[tuple[str, str, Kind | None]] = [
-            (f"{name}/" if kind in DIRECTORIES else name, name, kind)
-            for name, kind in tree.entries(path, below)
-        ]
-        found += [(f"{name}/", name, None) for name in below]
-        found.sort(key=itemgetter(0))
-        levels.append(iter(found))
+        levels.append(chain.from_iterable(map(partial(_runs, tree), paths)))
+
+
+def _runs(tree: LocalTree, path: str) -> Iterator[Run]:
+    """The entries of one directory, in order."""
+    below: list[str] = []
+    files: list[str] = []
+    others = list(tree.entries(path, below, files))
+    if files and not below and not others:  # the usual directory of a release
+        files.sort()
+        yield files, Kind.FILE
+        return
+    found: list[tuple[str, str, Kind | None]] = [(name, name, Kind.FILE) for name in files]
+    found += [(f"{name}/" if kind in DIRECTORIES else name, name, kind) for name, kind in others]
+    found += [(f"{name}/", name, None) for name in below]
+    found.sort(key=itemgetter(0))
+    for kind, run in groupby(found, itemgetter(2)):
+        yield [name for _, name, _ in run], kind

@@ -301,7 +301,8 @@ class _Errand:
             what = f"a worker does not see this folder: {printable(str(error), 400)}"
             do = "mount it at the same path on every worker, or verify without --executor"
             problems = (
-                (path, Problem("storage.unreachable", shown_path(path), what, do=do)) for path, *_ in batch
+                (asset.path, Problem("storage.unreachable", shown_path(asset.path), what, do=do))
+                for asset in batch
             )
             return Found([Outcome(path, error=problem) for path, problem in problems])
         except StorageError:

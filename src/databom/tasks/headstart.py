@@ -12,9 +12,10 @@ import msgspec
 
 from databom.checks.engine import Begun
 from databom.checks.forking import may_fork
+from databom.checks.measuring import SMALL_BYTES
 from databom.checks.recalling import is_worth_it
 from databom.errors import DatabomError
-from databom.model.assets import Listing
+from databom.model.listings import Encoded, Listing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from databom.model.manifest import Asset, Manifest
     from databom.storage.hashcache import HashCache
     from databom.storage.tree import LocalTree
+
+
+MOST_BYTES = 32 * 1024 * 1024
+"""A longer list is not decoded while it is being checked: both would be in memory at the same time."""
 
 
 class HeadStart:
@@ -42,7 +47,7 @@ class HeadStart:
     def __call__(self, assets: Sequence[Asset] | None) -> None:
         """Begin, if that can be done aside."""
         self._stop()
-        if assets is None or not may_fork():
+        if assets is None or not may_fork() or self._is_too_much(assets):
             return
         # Assets that cannot be read from the manifest, a root that is not there: whoever asks in earnest says so.
         try:
@@ -53,6 +58,11 @@ class HeadStart:
                 self._begun = Begun(assets, self.tree, memory=memory)
         except (DatabomError, msgspec.MsgspecError):
             self._begun = None
+
+    def _is_too_much(self, assets: Sequence[Asset]) -> bool:
+        if not isinstance(assets, Encoded) or assets.size <= MOST_BYTES:
+            return False
+        return self._cache is not None or assets.small_parts(SMALL_BYTES) is None
 
     def of(self, manifest: Manifest) -> Begun | None:
         """What has begun, if it is what the manifest lists; else it stops."""

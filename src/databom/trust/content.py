@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from databom.model.assets import Encoded
+from databom.model.listings import Encoded
 from databom.trust.jcs import canonical
 
 if TYPE_CHECKING:
