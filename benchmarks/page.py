@@ -25,11 +25,11 @@ Ratios hold on another machine better than seconds do.
 LOCAL = """\
 ## A folder
 
-**The floor** is a C program that hashes the files of a list with OpenSSL on two threads and knows nothing else: no
-signature, no manifest, no unlisted file. 1.00 is as long as the floor takes. `databom verify` is the whole job: the
-signature, the manifest read strictly, every byte, and what the manifest does not list. *Hashing alone* is its engine
-with the manifest's list, unsigned and unchecked. Below 1.00 is possible where one file leaves a core idle: the floor
-does not read ahead of its hashing, databom does.
+**The floor** is a C program that is given paths, sizes and digests, hashes the files with OpenSSL on two threads, and
+knows nothing else: no signature, no manifest, no unlisted file. 1.00 is as long as the floor takes. `databom verify` is
+the whole job: the signature, the manifest read strictly, every byte, and what the manifest does not list. *Hashing
+alone* is its engine with the manifest's list, unsigned and unchecked. Below 1.00 is possible where one file leaves a
+core idle: the floor does not read ahead of its hashing, databom does.
 """
 REMOTE = """\
 ## A bucket

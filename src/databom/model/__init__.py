@@ -5,7 +5,8 @@
 | `strictjson` | JSON (RFC 8259) with one meaning: no repeated keys, no huge numbers, bounded |
 | `doubts` | where a refused JSON document is wrong |
 | `manifest` | the document that describes a release: `read_manifest(raw) -> Manifest` |
-| `assets` | lists of assets, and long ones that are decoded while somebody looks at them |
+| `assets` | the rules for a list of assets, in bulk |
+| `listings` | long lists of assets, decoded only while somebody looks at them |
 | `shards` | lists of assets in files of their own, as NDJSON or Parquet: `read_shard(raw, shard)` |
 | `parquet` | Parquet's rows as lines of JSON |
 | `croissant` | Croissant 1.0 and 1.1 read as a manifest |
