@@ -13,10 +13,16 @@ from distributed import Client
 
 
 class DaskTeam:
-    """One scheduler and its workers; a context manager that leaves none behind."""
+    """One scheduler and its workers; a context manager that leaves none behind.
 
-    def __init__(self, folder: Path, environ: Mapping[str, str] | None = None) -> None:
+    `protocol` is "tcp" or "tls"; for TLS the environment, and Dask's configuration here, name the certificates.
+    """
+
+    def __init__(
+        self, folder: Path, environ: Mapping[str, str] | None = None, *, protocol: str = "tcp"
+    ) -> None:
         self._folder = folder
+        self._protocol = protocol
         self._environ = {**os.environ, **(environ or {}), "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "10s"}
         self._processes: list[subprocess.Popen[bytes]] = []
         self._file = folder / "scheduler.json"
@@ -29,6 +35,8 @@ class DaskTeam:
             "--port",
             "0",
             "--no-dashboard",
+            "--protocol",
+            self._protocol,
             "--scheduler-file",
             self._file,
         )
@@ -44,7 +52,7 @@ class DaskTeam:
     @property
     def url(self) -> str:
         """For `--executor`."""
-        return self.address.replace("tcp://", "dask://")
+        return self.address.replace("tcp://", "dask://").replace("tls://", "dask+tls://")
 
     def worker(
         self, *, threads: int = 1, environ: Mapping[str, str] | None = None, flags: tuple[str, ...] = ()
@@ -54,6 +62,7 @@ class DaskTeam:
             before = len(client.nthreads())
             process = self._start(
                 *("worker", self.address, "--host", "127.0.0.1", "--nthreads", threads),
+                *("--protocol", self._protocol),
                 *("--no-nanny", "--no-dashboard", "--local-directory", self._folder),
                 environ=environ,
                 flags=flags,

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import dask
 import pytest
+import trustme
 
 from databom import __version__
 from databom.checks.integrity import check_integrity
@@ -106,6 +108,43 @@ def test_an_executor_of_another_library_stays_what_it_is() -> None:
 
 
 # --- Dask ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_dask_over_tls_gives_the_same_bytes(house: House, tmp_path: Path) -> None:
+    """By the certificates of Dask's own configuration; whoever has none is not let in."""
+    authority = trustme.CA()
+    files = {name: tmp_path / f"{name}.pem" for name in ("ca-file", "cert", "key")}
+    leaf = authority.issue_cert("127.0.0.1")
+    authority.cert_pem.write_to_path(str(files["ca-file"]))
+    leaf.cert_chain_pems[0].write_to_path(str(files["cert"]))
+    leaf.private_key_pem.write_to_path(str(files["key"]))
+    pair = {"cert": str(files["cert"]), "key": str(files["key"])}
+    tls = "distributed.comm.tls"
+    mine = {f"{tls}.ca-file": str(files["ca-file"])} | {
+        f"{tls}.{role}.{what}": path
+        for role in ("client", "scheduler", "worker")
+        for what, path in pair.items()
+    }
+    theirs = {
+        f"DASK_{key.upper().replace('.', '__').replace('-', '_')}": path for key, path in mine.items()
+    } | {"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "true"}
+    house.pinned("--no-dvc")
+    house.ok("sync")
+    plain = house.json("verify", "pets")
+    with dask.config.set(mine), DaskTeam(tmp_path, theirs, protocol="tls") as team:
+        team.worker()
+        assert team.url.startswith("dask+tls://127.0.0.1:")
+        there = house.json("verify", "pets", "--executor", team.url)
+        assert (there.code, there.out) == (0, plain.out)
+        assert house.json("verify", "pets", "--executor", team.url.replace("+tls", "")).code == 3
+        trustme.CA().cert_pem.write_to_path(str(tmp_path / "other.pem"))
+        for nobody in (
+            {f"{tls}.client.cert": None, f"{tls}.client.key": None},
+            {f"{tls}.ca-file": str(tmp_path / "other.pem")},
+        ):
+            with dask.config.set(nobody):
+                assert house.json("verify", "pets", "--executor", team.url).code == 3
 
 
 @pytest.mark.slow
