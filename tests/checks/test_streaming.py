@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from databom.checks import streaming
 from databom.checks.integrity import MOST_LISTED, check_integrity, check_unlisted
 from databom.checks.streaming import check_all, check_unlisted_in_order
+from databom.errors import InputError
 from databom.model import listings as listing
 from databom.model.finding import Report, Severity, Subject
 from databom.model.manifest import Manifest
@@ -159,6 +163,56 @@ def test_progress_goes_on_from_round_to_round(tmp_path: Path) -> None:
     check_all(manifest, LocalTree(plant(tmp_path, FILES)), progress=lambda *done: seen.append(done))
     assert seen == sorted(seen)
     assert seen[-1] == (60, manifest.total_bytes)
+
+
+NAMES = ["a", "a-", "a-b", "a.b", "a0", "A", "b", "é", "\U0001f600"]
+
+
+@settings(max_examples=150)
+@given(
+    st.dictionaries(
+        st.lists(st.sampled_from(NAMES), min_size=1, max_size=3).map("/".join),
+        st.sampled_from(["file", "file", "file", "empty", "link", "fifo", "absent", "extra"]),
+        max_size=12,
+    ),
+    st.sets(st.lists(st.sampled_from(NAMES), min_size=1, max_size=3).map("/".join), max_size=3),
+)
+def test_what_is_not_listed_is_found_alike_side_by_side(entries: dict[str, str], allow: set[str]) -> None:
+    """By a set of the paths, or by two sorted lists side by side: names that sort around `/`, things in their place."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        listed = {}
+        for path, kind in entries.items():
+            if kind != "extra":
+                listed[path] = b""
+            try:
+                (root / path).parent.mkdir(parents=True, exist_ok=True)
+                match kind:
+                    case "file" | "extra":
+                        (root / path).touch()
+                    case "empty":
+                        (root / path).mkdir()
+                    case "link":
+                        (root / path).symlink_to("nowhere")
+                    case "fifo":
+                        os.mkfifo(root / path)
+            except OSError:
+                pass  # something else stands there
+        try:
+            manifest, tree = manifest_of(listed), LocalTree(root)
+        except InputError:
+            return  # no manifest may list that
+        side_by_side = check_unlisted_in_order(manifest, tree, allow=frozenset(allow))
+        assert told(side_by_side) == told(check_unlisted(listed, tree, allow=frozenset(allow)))
+
+
+def test_an_empty_directory_where_a_file_is_listed_is_told_by_whoever_reads_it(tmp_path: Path) -> None:
+    root = plant(tmp_path, FILES)
+    (root / "3/003.txt").unlink()
+    (root / "3/003.txt").mkdir()
+    assert {one.code for one in both(manifest_of(FILES), LocalTree(root)).findings} == {
+        "integrity.unsafe-file"
+    }
 
 
 def test_the_same_in_any_order_of_the_list(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ from databom.tasks import headstart
 if "FEW" in os.environ:
     from databom.model import listings
     listings.FEW = int(os.environ["FEW"])
+    listings.PART = int(os.environ.get("PART", listings.PART))
 
 recalling.RACY_NS = 0  # the files are only just made
 recalling.WORTH_FILES = 1
@@ -115,6 +116,24 @@ def test_the_report_is_that_of_reading_afterwards(
     monkeypatch.setitem(ENVIRONMENT, "FEW", few)
     house.init()
     manifest = house.release(FILES)
+    DAMAGE[what](manifest.parent)
+    ahead, said = verify(house, manifest, "--full")
+    after, waited = verify(house, manifest, "--executor", "threads:2")
+    assert "gone on with" in said
+    assert "has begun" not in waited
+    assert ahead == after
+    assert ahead["verdict"] == ("pass" if what == "none" else "fail")
+
+
+@pytest.mark.parametrize("what", [what for what in DAMAGE if "large" not in what and what != "a link"])
+def test_a_long_list_of_small_files_is_decoded_by_who_reads_them(
+    house: House, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ENVIRONMENT, "FEW", "100")
+    monkeypatch.setitem(ENVIRONMENT, "PART", "32")
+    house.init()
+    small = {path: data for path, data in FILES.items() if path.startswith("small/")}
+    manifest = house.release({**small, "large/0.bin": b"0" * 60_000})
     DAMAGE[what](manifest.parent)
     ahead, said = verify(house, manifest, "--full")
     after, waited = verify(house, manifest, "--executor", "threads:2")
@@ -280,3 +299,35 @@ def test_a_folder_that_is_not_there_is_said_as_ever(house: House) -> None:
     )
     assert answer.returncode == 1
     assert "integrity.missing" in answer.stdout
+
+
+REFUSED = """
+import gc, json, os, sys
+from databom.tasks.verifying import verify
+gc.disable()  # nobody may have to wait for it
+trust, *manifests = sys.argv[1:]
+before = len(os.listdir("/proc/self/fd"))
+for manifest in manifests:
+    assert verify(manifest, trust=trust, full=True).verdict == "fail"
+print(len(os.listdir("/proc/self/fd")) - before)
+"""
+
+
+def test_a_manifest_that_is_refused_leaves_nothing_open(house: House) -> None:
+    house.init()
+    manifest = house.release(FILES)
+    document = json.loads(manifest.read_bytes())
+    document["assets"].append(document["assets"][0])
+    manifest.write_text(json.dumps(document))
+    copies = [manifest.with_name(f"{number}.json") for number in range(20)]
+    for copy in copies:
+        copy.write_bytes(manifest.read_bytes())
+    done = subprocess.run(
+        [sys.executable, "-c", REFUSED, house.project / "provenance/trust.json", *copies],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.stdout == "0\n", done.stderr

@@ -37,6 +37,10 @@ def long_one(count: int = 7, **changes: Any) -> dict[str, Any]:
     return {**FULL, "assets": rows, **changes}
 
 
+def plain_one(count: int) -> dict[str, Any]:
+    return {**EXAMPLE, "assets": [{"path": f"{n:03}", "sha256": CAT, "size": n} for n in range(count)]}
+
+
 def decoded(document: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Manifest:
     with monkeypatch.context() as patch:
         patch.setattr(listing, "FEW", 1_000)
@@ -95,6 +99,29 @@ def test_a_list_is_planned_as_a_whole_where_one_part_is_not_like_the_others(chan
     read = read_manifest(dump(document))
     assert isinstance(read.assets, listing.Encoded)
     assert read.assets.small_parts(1_000) is None
+
+
+def test_nobody_is_told_of_a_list_with_an_asset_that_is_described_at_length(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What it takes to decode a part is bounded before anything was checked."""
+    monkeypatch.setattr(listing, "MOST_BYTES", 1_000)
+    told: list[object] = []
+    document = plain_one(7)
+    assert read_manifest(dump(document), meanwhile=told.append).assets is told[-1]
+    document["assets"][5]["flags"] = [f"flag {n}" for n in range(100)]
+    told.clear()
+    read = read_manifest(dump(document), meanwhile=told.append)
+    assert told == []
+    assert tuple(read.assets) == decoded(document, monkeypatch).assets
+
+
+def test_a_list_just_beyond_few_is_told_of_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+    for count in (2, 3, 4):
+        read = read_manifest(dump(plain_one(count)), meanwhile=told.append)
+        assert read.assets is told[-1]
+        assert isinstance(read.assets, tuple) == (count == 2)
 
 
 @pytest.mark.parametrize("order", ["sorted", "reversed"])

@@ -17,6 +17,7 @@ from botocore.config import Config
 from databom.checks.integrity import measure
 from databom.errors import ConfigError, DeniedError, MissingError, StorageError, UnreachableError
 from databom.hosts.seaweed import SeaweedFS
+from databom.model.manifest import Asset
 from databom.storage.location import Location, parse_location
 from databom.storage.reader import CHUNK, Reader, open_reader, read_document
 from databom.storage.s3 import S3Reader, make_bucket, put_object
@@ -404,7 +405,7 @@ def test_a_reader_that_has_read_works_in_a_child(client: str, bucket: Location, 
     reader = open_reader(bucket)
     assert digest_of(reader, "x") == sha256(MIXED)
     with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context(method)) as pool:
-        (outcome,) = pool.submit(measure, reader, [("x", len(MIXED), sha256(MIXED))]).result(60).outcomes
+        (outcome,) = pool.submit(measure, reader, [Asset("x", sha256(MIXED), len(MIXED))]).result(60).outcomes
     assert outcome.sha256 == sha256(MIXED)
     assert digest_of(reader, "x") == sha256(MIXED)
 

@@ -348,7 +348,7 @@ def check_unlisted(
                 continue
             if kind is Kind.EMPTY:
                 if not parents:
-                    parents.update(_parents(listed))
+                    parents.update(implied(listed))
                 if path in parents:
                     continue
             total += 1
@@ -403,7 +403,7 @@ def check_objects(
     return findings
 
 
-def _parents(paths: Iterable[str]) -> set[str]:
+def implied(paths: Iterable[str]) -> set[str]:
     """Every directory the paths imply."""
     found: set[str] = set()
     for path in paths:

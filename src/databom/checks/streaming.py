@@ -19,6 +19,7 @@ from databom.checks.integrity import (
     check_integrity,
     check_unlisted,
     foreign_links,
+    implied,
     remembering,
     root_trouble,
     unanswered_together,
@@ -62,7 +63,7 @@ def check_all(
     progress: Progress | None = None,
     begun: Begun | None = None,
 ) -> tuple[tuple[Finding, ...], Summary]:
-    """As `check_integrity`, of any number of assets: from `MANY` on in rounds.
+    """As `check_integrity`, of any number of assets: from `MANY` on in rounds, unless reading them has begun.
 
     Files that `cache` remembers are not read (`databom.checks.recalling`), where that pays and nothing else was asked
     for. From `AT_ONCE` on nothing is remembered: that would be held of the whole tree. What has `begun` is a reading of
@@ -214,7 +215,10 @@ def check_unlisted_in_order(
 def _extra(paths: Iterator[str], tree: LocalTree, allow: Iterable[str]) -> Iterator[tuple[str, Kind]]:
     """Two lists in one order, side by side: what only the second has."""
     allowed = frozenset(allow)
+    parents = implied(allowed)
     listed: deque[str] = deque()
+    absent: list[str] = []
+    # Listed names that were not met and that what is met next begins with: one may be a directory's, which comes later.
     for run, kind in walk_in_order(tree):
         listed.extend(islice(paths, max(0, len(run) - len(listed))))
         if kind is Kind.FILE and list(islice(listed, len(run))) == run:  # as it is wherever nothing is wrong
@@ -224,11 +228,17 @@ def _extra(paths: Iterator[str], tree: LocalTree, allow: Iterable[str]) -> Itera
         for path in run:
             # What stands for a directory comes where its contents would.
             place = f"{path}/" if kind in DIRECTORIES else path
+            absent = [name for name in absent if place.startswith(name)]
+            listed.extend(islice(paths, not listed))
             while listed and listed[0] < place:
-                listed.popleft()
+                name = listed.popleft()
+                absent += [name] if place.startswith(name) else ()
                 listed.extend(islice(paths, not listed))
-            if (listed and listed[0] == place) or path in allowed:
+            if listed and listed[0] == place:
+                listed.popleft()
                 continue
-            if kind is Kind.EMPTY and listed and listed[0].startswith(place):
+            if path in allowed or path in absent:
+                continue
+            if kind is Kind.EMPTY and (path in parents or (listed and listed[0].startswith(place))):
                 continue
             yield path, kind

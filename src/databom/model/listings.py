@@ -25,7 +25,8 @@ FEW = 4_096
 """Lists up to this length are kept decoded."""
 USUAL_BYTES = 128
 """What an asset takes in a document, about; it only decides where a long list is cut."""
-
+MOST_BYTES = 1024 * 1024
+"""The longest part of a list that is decoded before anything was checked, here and in every copy of this process."""
 
 ASSETS = msgspec.json.Decoder(tuple[Asset, ...])
 _RAWS = msgspec.json.Decoder(list[msgspec.Raw])
@@ -222,13 +223,12 @@ def likely(text: msgspec.Raw, *, is_verbatim: bool = True) -> Sequence[Asset] | 
     Raises:
         msgspec.MsgspecError: they are no assets.
     """
-    if len(memoryview(text)) > FEW * 2 * USUAL_BYTES:
-        try:
-            return Encoded(text, _likely_starts(text), is_verbatim=is_verbatim)
-        except msgspec.MsgspecError:
-            return None
-    few = ASSETS.decode(text)
-    return few if len(few) <= FEW else None
+    if len(memoryview(text)) <= FEW * 2 * USUAL_BYTES and len(few := ASSETS.decode(text)) <= FEW:
+        return few
+    try:
+        return Encoded(text, _likely_starts(text), is_verbatim=is_verbatim)
+    except msgspec.MsgspecError:
+        return None
 
 
 def closely(text: msgspec.Raw, *, is_verbatim: bool) -> Encoded:
@@ -286,6 +286,8 @@ def _likely_starts(text: msgspec.Raw) -> array[int]:
     while seam := _SEAM.search(view, starts[-1] + PART * USUAL_BYTES):
         starts.append(seam.end() - 1)
     starts.append(last.start() + 1)
+    if any(end - begin > MOST_BYTES for begin, end in pairwise(starts)):
+        raise msgspec.DecodeError("an asset is described at length")
     return starts
 
 

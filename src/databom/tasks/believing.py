@@ -9,12 +9,18 @@ from pathlib import Path
 from msgspec import Struct
 
 from databom.errors import ConfigError, InputError
-from databom.model.digest import hex_of
 from databom.model.finding import Finding, Severity, findings_of
 from databom.model.lock import SeenRoot
 from databom.model.text import printable
 from databom.tasks.project import Project
-from databom.tasks.rootfile import RootFile, check_writable, read_root, root_in_force, users_root
+from databom.tasks.rootfile import (
+    RootFile,
+    check_writable,
+    read_root,
+    require_digest,
+    root_in_force,
+    users_root,
+)
 from databom.trust.root import TrustRoot, parse_root
 
 _TRUST_FINDINGS = ("trust.weak-key", "trust.shared-key")
@@ -88,22 +94,6 @@ def load_trust(
         findings += [*_narrowed(own, also), *more]
     writable = any(one.code == "trust.writable" and one.severity is Severity.BLOCK for one in findings)
     return Believed(None if writable else root, tuple(findings), also)
-
-
-def require_digest(text: str) -> str:
-    """Return `text` when it is a digest.
-
-    Raises:
-        ConfigError: it is none; an abbreviated digest pins nothing.
-    """
-    try:
-        hex_of(text)
-    except ValueError as error:
-        raise ConfigError(
-            f"--trust-digest {printable(text)} is no digest: {error}",
-            hint="`databom trust show` prints the digest of the root in force",
-        ) from None
-    return text
 
 
 def parse_file(path: Path, raw: bytes) -> TrustRoot:

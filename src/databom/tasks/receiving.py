@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from databom.errors import InputError, MissingError
+from databom.errors import InputError, MissingError, Problem
 from databom.model.manifest import Manifest, read_manifest
 from databom.model.strictjson import MAX_DOCUMENT_BYTES
 from databom.storage import files
@@ -33,7 +33,7 @@ class Received(Struct):
     """`manifest.json.dsse.tsr`: RFC 3161 tokens over its signatures; never without an envelope."""
     shards: Shards | None = None
     """Where the shards of a large release can be read; not read yet."""
-    _read: Manifest | InputError | None = None
+    _read: Manifest | tuple[Problem, ...] | None = None
 
     def read(self, meanwhile: Meanwhile | None = None) -> Manifest:
         """What the manifest says; read once, `meanwhile` as for `read_manifest`.
@@ -45,9 +45,11 @@ class Received(Struct):
             try:
                 self._read = read_manifest(self.manifest, meanwhile=meanwhile)
             except InputError as error:
-                self._read = error
-        if isinstance(self._read, InputError):
-            raise self._read
+                self._read = (
+                    error.problems
+                )  # not the error: its traceback holds the frames of whoever asked first
+        if isinstance(self._read, tuple):
+            raise InputError(*self._read)
         return self._read
 
     def complete(self, manifest: Manifest) -> Manifest:

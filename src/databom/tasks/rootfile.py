@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from databom.errors import ConfigError, DatabomError, MissingError
-from databom.model.digest import sha256
+from databom.model.digest import hex_of, sha256
 from databom.model.finding import Finding, Severity
 from databom.model.text import printable
 from databom.storage import files
@@ -58,6 +58,22 @@ def root_in_force(
         _require_real_folders(project.root, own)
         return RootFile(own)
     return named
+
+
+def require_digest(text: str) -> str:
+    """Return what `--trust-digest` was given when it is a digest.
+
+    Raises:
+        ConfigError: it is none; an abbreviated digest pins nothing.
+    """
+    try:
+        hex_of(text)
+    except ValueError as error:
+        raise ConfigError(
+            f"--trust-digest {printable(text)} is no digest: {error}",
+            hint="`databom trust show` prints the digest of the root in force",
+        ) from None
+    return text
 
 
 def _require_real_folders(root: Path, path: Path) -> None:

@@ -23,7 +23,7 @@ from databom.tasks.own_files import beside, own_documents, own_in_folder
 from databom.tasks.progress import Progress, Silent
 from databom.tasks.project import Project, typed
 from databom.tasks.receiving import Received, kept, receive
-from databom.tasks.rootfile import is_named, read_root, root_in_force
+from databom.tasks.rootfile import is_named, read_root, require_digest, root_in_force
 from databom.tasks.verifying_assets import (
     Options,
     absent,
@@ -113,7 +113,10 @@ def verify(
         _require_buckets(names, root, full or leases)
     place = _place(names, project, trust, oms)
     named = Path(trust) if trust else None
-    read_root(root_in_force(place, named).path)  # whoever has none is told so before anything is fetched
+    # Whoever has none, or names no digest, is told so before anything is fetched.
+    read_root(root_in_force(place, named).path)
+    if trust_digest is not None:
+        require_digest(trust_digest)
     believed = functools.cache(lambda: _believed(place, named, trust_digest))
     if executor is not None:
         from databom.tasks.executors import adapted
