@@ -31,9 +31,9 @@ def changes(edit: Callable[[dict[str, Any]], object]) -> tuple[Change, ...]:
     edit(new)
     back = differences(as_root(new), as_root(old))
     there = differences(as_root(old), as_root(new))
-    assert [(one.what, one.before, one.after) for one in there] == [
+    assert {(one.what, one.before, one.after) for one in there} == {
         (one.what, one.after, one.before) for one in back
-    ]
+    }
     return there
 
 
@@ -97,9 +97,24 @@ def test_the_order_is_that_of_reading() -> None:
         "expires",
         f"key {IDN}",
         "role root: threshold",
-        *(f"{MARKET}: key {keyid}" for keyid in sorted((IDA, IDN))),
+        *(f"{MARKET}: key {keyid}" for keyid in (IDA, IDN)),
         "unknown member /zz",
     ]
+
+
+@pytest.mark.parametrize("seed", range(40, 46))
+def test_what_goes_is_told_before_what_comes_whatever_a_keys_id(seed: int) -> None:
+    key = ed(seed).public
+
+    def edit(value: dict[str, Any]) -> None:
+        market(value)["keyids"] = [key.keyid]
+        market(value)["datasets"] = ["a-*"]
+        value["keys"][key.keyid] = entry(key)
+        value["roles"]["marketplace"]["a"] = value["roles"]["marketplace"].pop("other")
+
+    kinds = [one.kind for one in changes(edit) if one.what.startswith(MARKET)]
+    assert kinds == ["removed", "added", "removed", "added"]
+    assert [one.kind for one in changes(edit) if one.what in {OTHER, "marketplace a"}] == ["removed", "added"]
 
 
 def test_texts_are_safe_to_print() -> None:

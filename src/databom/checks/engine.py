@@ -78,10 +78,9 @@ def plan(assets: Iterable[Asset], reader: Reader) -> Plan:
     """Make batches of the assets. Sizes are the declared ones, else what a local file seems to have."""
     if not isinstance(reader, LocalTree):
         return Plan(_remote_batches(assets, getattr(reader, "parallel", None)), 0, [])
-    undecoded = getattr(
-        assets, "small_parts", None
-    )  # of a long list: copies of this process decode their share
-    if undecoded is not None and (parts := undecoded(SMALL_BYTES)) is not None:
+    # Of a long list of small files each copy of this process decodes its own share.
+    small_parts = getattr(assets, "small_parts", None)
+    if small_parts is not None and (parts := small_parts(SMALL_BYTES)) is not None:
         return Plan([], 0, parts)
     listed = sorted(assets, key=_PATH)
     with reader.batch() as batch:

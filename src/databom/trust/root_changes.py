@@ -40,7 +40,7 @@ class Change(Struct, frozen=True):
 
 
 def differences(old: TrustRoot, new: TrustRoot) -> tuple[Change, ...]:
-    """Everything that differs: version and expiry, then keys, roles and marketplaces by name, then the rest.
+    """Everything that differs: version, expiry, keys, roles and marketplaces by name (new ones last), then the rest.
 
     The rest is what this release does not know: it grants nothing here, and may under another release. Spelling
     and order of the documents, and who signed them, are no difference. A later expiry widens nothing by itself:
@@ -64,7 +64,7 @@ def _values(what: str, before: str | None, after: str | None, *, widens: bool = 
 
 def _keys(old: TrustRoot, new: TrustRoot) -> Iterator[Change]:
     speaking = {keyid for role in (*new.roles.values(), *new.marketplaces.values()) for keyid in role.keyids}
-    for keyid in sorted({*old.keys, *new.keys}):
+    for keyid in _old_first(old.keys, new.keys):
         what, before, after = f"key {keyid}", old.keys.get(keyid), new.keys.get(keyid)
         if before is None or after is None:
             # Holding a key is not yet speaking: what a new one may do stands under its roles.
@@ -76,7 +76,7 @@ def _keys(old: TrustRoot, new: TrustRoot) -> Iterator[Change]:
 
 
 def _roles(noun: str, old: Mapping[str, Role], new: Mapping[str, Role]) -> Iterator[Change]:
-    for name in sorted({*old, *new}):
+    for name in _old_first(old, new):
         what, before, after = f"{noun} {printable(name)}", old.get(name), new.get(name)
         if before is None or after is None:
             yield from _values(what, _role(before), _role(after), widens=after is not None)
@@ -89,7 +89,7 @@ def _roles(noun: str, old: Mapping[str, Role], new: Mapping[str, Role]) -> Itera
 
 
 def _members(what: str, before: tuple[str, ...], after: tuple[str, ...]) -> Iterator[Change]:
-    for member in sorted({*before, *after}):
+    for member in _old_first(before, after):
         shown = printable(member)
         is_new = member not in before
         yield from _values(
@@ -98,6 +98,11 @@ def _members(what: str, before: tuple[str, ...], after: tuple[str, ...]) -> Iter
             shown if member in after else None,
             widens=is_new,
         )
+
+
+def _old_first(before: Collection[str], after: Collection[str]) -> list[str]:
+    """The names in both, sorted, and then those that are new: a key's id is random, its place should not be."""
+    return [*sorted(set(before)), *sorted(set(after).difference(before))]
 
 
 def _key(key: TrustedKey | None) -> str | None:

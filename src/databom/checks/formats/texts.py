@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from databom.model.approvals import shown
 from databom.model.finding import Finding, Report, Reports
 from databom.model.text import printable
 
@@ -43,4 +42,7 @@ def counted(number: int, noun: str) -> str:
 
 def approvals(report: Report) -> Iterator[str]:
     """What people accepted of a report: each approval in a line, safe to print."""
-    return map(shown, report.approvals)
+    if report.approvals:
+        from databom.model.approvals import shown
+
+        yield from map(shown, report.approvals)
