@@ -29,6 +29,8 @@ MOST_BYTES = 1024 * 1024
 """The longest part of a list that is decoded before anything was checked, here and in every copy of this process."""
 
 ASSETS = msgspec.json.Decoder(tuple[Asset, ...])
+"""Decodes a list of assets, by type only."""
+
 _RAWS = msgspec.json.Decoder(list[msgspec.Raw])
 _FIRST = re.compile(rb"\[[ \t\r\n]*(?=\{)")
 _SEAM = re.compile(rb"\}[ \t\r\n]*,[ \t\r\n]*\{")
