@@ -128,9 +128,9 @@ def test_what_ends_by_itself_changes_no_file(pinned: Team) -> None:
     """The gate in the training's command asks the clock; DVC does where a person wrote `always_changed`."""
     edit(pinned, *RISK)
     key = colleague(pinned, "legal")
-    now = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
-    approval(pinned, key, now + timedelta(seconds=1))
-    report = tasks.sync("pets", project=pinned.project, now=now)
+    end = datetime.now(UTC).replace(microsecond=0)
+    approval(pinned, key, end)
+    report = tasks.sync("pets", project=pinned.project, now=end - timedelta(seconds=1))
     assert not report.blocking
     pinned.dvc("commit", "-f", "-q", "databom-pets")
     assert SKIPPED in pinned.dvc("repro", "databom-pets")
