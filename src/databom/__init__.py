@@ -44,6 +44,7 @@ __getattr__, __dir__, _names = lazy_exports(
         "StorageError": "databom.errors",
         "Verdict": "databom.model.finding",
         "add": "databom.tasks",
+        "affected": "databom.tasks",
         "approve": "databom.tasks",
         "attach": "databom.tasks",
         "check": "databom.tasks",

@@ -168,6 +168,6 @@ def test_what_is_too_long_is_not_fetched(inside: Path, monkeypatch: pytest.Monke
 
 
 def test_nobody_makes_a_store_to_ask_it(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("databom.hosts.tracking._is_configured", lambda: False)
+    monkeypatch.setattr("databom.hosts.tracking.is_configured", lambda: False)
     with pytest.raises(PluginError, match="no tracking server"):
         explain("models:/cats/1")

@@ -264,7 +264,7 @@ def test_no_server_is_named(
     from databom.hosts import tracking
 
     train()
-    monkeypatch.setattr(tracking, "_is_configured", lambda: False)
+    monkeypatch.setattr(tracking, "is_configured", lambda: False)
     with pytest.raises(PluginError, match="no tracking server is configured"):
         log_verify(all_runs=True)
     assert house.cli("log", "verify", "--run", "0" * 32).code == 3

@@ -36,6 +36,7 @@ def _on_sigterm(_signal: int, _frame: FrameType | None) -> NoReturn:
 
 _HOMES = {
     "add": "pins",
+    "affected": "affected",
     "approve": "approve",
     "attach": "evidence",
     "bom": "evidence",

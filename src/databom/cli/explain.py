@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from databom.cli.lines import lines_as_text
 from databom.cli.options import Common, common
-
-if TYPE_CHECKING:
-    from databom.model.explanation import Explanation
-
-_COLORS = {"verified": "green", "declared": "yellow", "missing": "red"}
 
 
 @click.command()
@@ -44,21 +38,9 @@ def explain(options: Common, target: str, html: Path | None) -> None:
         from databom.storage import files
 
         files.write_atomic(html, to_html(explanation).encode())
-    options.show(explanation.to_dict(), "\n".join(_text(explanation, quiet=options.quiet)))
+    text = "\n".join(lines_as_text(explanation.asked, explanation.lines, quiet=options.quiet))
+    options.show(explanation.to_dict(), text)
     options.say(explanation.sentence())
-
-
-def _text(explanation: Explanation, *, quiet: bool) -> Iterator[str]:
-    yield click.style(explanation.asked, bold=True)
-    width = max(len(line.title) for line in explanation.lines)
-    for heading, lines in explanation.groups():
-        yield ""
-        yield click.style(heading, bold=True)
-        for line in lines:
-            strength = click.style(f"{line.strength:<8}", fg=_COLORS[line.strength])
-            yield f"  {strength}  {line.title:<{width}}  {line.answer}"
-            if not quiet:
-                yield f"            {'':<{width}}  by {line.evidence}"
 
 
 COMMANDS = (explain,)

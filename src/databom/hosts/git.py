@@ -41,6 +41,8 @@ _MAX_NAMES = 256 * 1024 * 1024
 _PATIENCE = 300.0
 """Seconds after which a git that hangs is ended; reading objects of a large repository takes less than one."""
 _REGULAR = ("100644", "100755")
+MAX_COMMITS = 1_000
+"""Commits that are looked through for one file."""
 
 
 class Answer(NamedTuple):
@@ -176,6 +178,23 @@ def commit_at(folder: Path, ident: str) -> Commit | None:
         return Commit(top, ident) if _commit(top, ident) == ident else None
     except ConfigError:
         return None
+
+
+def commits_with(folder: Path, path: Path) -> list[Commit]:
+    """The commits of all branches and tags that changed a file, the newest first, at most `MAX_COMMITS`.
+
+    None at all where nobody can tell: no git program, no work tree, or a file outside of it.
+    """
+    try:
+        top = top_of(folder)
+        if (name := Commit(top, "").holds(path)) is None:
+            return []
+        listed = ("rev-list", "--all", "--full-history", f"--max-count={MAX_COMMITS}", "--", name)
+        answer = run(top, *listed, limit=_MAX_NAMES)
+    except ConfigError:
+        return []
+    found = answer.out.decode("ascii", "replace").split() if answer.code == 0 else []
+    return [Commit(top, one) for one in found if _COMMIT.match(one)]
 
 
 def tracked(folder: Path) -> frozenset[str] | None:

@@ -7,8 +7,9 @@ and only under names that the caller has from elsewhere: what a server lists is 
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -26,6 +27,9 @@ MAX_LISTED = 200_000
 MAX_RUNS = 10_000
 """Runs that are looked at for one tag, the newest."""
 _PAGE = 1_000
+_AT_ONCE = 50
+"""Runs that one search for versions names."""
+_RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 
 
 class TrackedRun(Struct, frozen=True):
@@ -35,6 +39,16 @@ class TrackedRun(Struct, frozen=True):
     tags: Mapping[str, str]
     is_deleted: bool
     artifact_uri: str | None
+    status: str = ""
+
+
+class TrackedVersion(Struct, frozen=True):
+    """A registered version of a model, as it is shown now."""
+
+    name: str
+    version: str
+    run_id: str
+    aliases: tuple[str, ...]
 
 
 class Tracked:
@@ -66,8 +80,8 @@ class Tracked:
                 return None
             raise _refused("the run cannot be read", self.shown, error) from None
 
-    def runs_with(self, tag: str) -> Iterator[TrackedRun]:
-        """The newest runs that carry a tag, of all experiments, deleted ones too.
+    def runs_with(self, tag: str, value: str | None = None) -> Iterator[TrackedRun]:
+        """The newest runs that carry a tag, with a value or any, of all experiments, deleted ones too.
 
         Raises:
             PluginError: they cannot be had.
@@ -78,7 +92,8 @@ class Tracked:
             return self._call(lambda: self._client.search_experiments(ViewType.ALL, page_token=at))
 
         def runs(at: str | None) -> Any:
-            wanted, order = f"tags.`{tag}` LIKE '%'", ["attributes.start_time DESC"]
+            is_it = "LIKE '%'" if value is None else f"= '{value}'"
+            wanted, order = f"tags.`{tag}` {is_it}", ["attributes.start_time DESC"]
             return self._call(
                 lambda: self._client.search_runs(places, wanted, ViewType.ALL, _PAGE, order, at)
             )
@@ -89,6 +104,36 @@ class Tracked:
                 yield from map(_shown, islice(_pages(runs), MAX_RUNS))
         except Exception as error:  # noqa: BLE001
             raise _refused("runs cannot be searched for", self.shown, error) from None
+
+    def versions_of(self, run_ids: Sequence[str]) -> Iterator[TrackedVersion]:
+        """The registered versions that say that they are of some runs.
+
+        Raises:
+            PluginError: they cannot be had.
+        """
+        known = [one for one in run_ids if _RUN_ID.match(one)]
+        found: list[Any] = []
+
+        def versions(at: str | None) -> Any:
+            return self._call(
+                lambda: self._client.search_model_versions(wanted, max_results=_PAGE, page_token=at)
+            )
+
+        try:
+            for start in range(0, len(known), _AT_ONCE):
+                wanted = f"run_id IN ({','.join(repr(one) for one in known[start : start + _AT_ONCE])})"
+                found += _pages(versions)
+            # A search leaves out the aliases; the model has them.
+            models = {one.name: one for one in map(self._model, sorted({str(one.name) for one in found}))}
+        except Exception as error:  # noqa: BLE001
+            raise _refused("registered models cannot be searched for", self.shown, error) from None
+        for one in found:
+            version, aliases = str(one.version), dict(models[str(one.name)].aliases or {})
+            named = tuple(sorted(str(alias) for alias, of in aliases.items() if str(of) == version))
+            yield TrackedVersion(str(one.name), version, str(one.run_id or ""), named)
+
+    def _model(self, name: str) -> Any:
+        return self._call(lambda: self._client.get_registered_model(name))
 
     def of_run(self, run: TrackedRun) -> Artifacts:
         """The artifacts of a run.
@@ -201,9 +246,8 @@ def _refused(what: str, shown: str, error: Exception) -> PluginError:
 def _shown(run: Any) -> TrackedRun:
     tags = {str(key): str(value) for key, value in run.data.tags.items()}
     uri = run.info.artifact_uri
-    return TrackedRun(
-        str(run.info.run_id), tags, run.info.lifecycle_stage != "active", str(uri) if uri else None
-    )
+    is_deleted, status = run.info.lifecycle_stage != "active", str(run.info.status)
+    return TrackedRun(str(run.info.run_id), tags, is_deleted, str(uri) if uri else None, status)
 
 
 def _pages(search: Callable[[str | None], Any]) -> Iterator[Any]:

@@ -327,7 +327,7 @@ def bounded(client: Any, call: Callable[[], T]) -> T:
     return within(call, READ_SECONDS, shown_uri(str(client.tracking_uri)))
 
 
-def _is_configured() -> bool:
+def is_configured() -> bool:
     """Whether anybody named a tracking server, in the environment or in this process, or keeps a store here."""
     module = sys.modules.get("mlflow.tracking")
     return (
@@ -351,7 +351,7 @@ def configured_client() -> Any:
         raise PluginError(
             "MLflow is not installed in this environment", hint="pip install 'databom[mlflow]'"
         ) from error
-    if not _is_configured():  # MLflow would make a store of its own in the working directory
+    if not is_configured():  # MLflow would make a store of its own in the working directory
         raise PluginError("no tracking server is configured", hint="set MLFLOW_TRACKING_URI")
     hide_secrets_in_logs()  # MLflow lets urllib3 warn about every retry, with the URI's query
     return default_client()

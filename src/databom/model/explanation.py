@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -50,6 +50,14 @@ class Line(Struct, frozen=True):
         }
 
 
+def grouped(lines: Iterable[Line]) -> Iterator[tuple[str, list[Line]]]:
+    """Lines under their headings, in order."""
+    found: dict[str, list[Line]] = {}
+    for line in lines:
+        found.setdefault(f"data {line.pin}" if line.question == DATA else line.question, []).append(line)
+    yield from found.items()
+
+
 class Explanation(Struct, frozen=True):
     """All there is to say about one run."""
 
@@ -77,10 +85,7 @@ class Explanation(Struct, frozen=True):
 
     def groups(self) -> Iterator[tuple[str, list[Line]]]:
         """The lines under their headings, in order."""
-        found: dict[str, list[Line]] = {}
-        for line in self.lines:
-            found.setdefault(f"data {line.pin}" if line.question == DATA else line.question, []).append(line)
-        yield from found.items()
+        return grouped(self.lines)
 
     def sentence(self) -> str:
         """One summary sentence."""

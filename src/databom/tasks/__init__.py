@@ -24,6 +24,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
     {
         "Project": "databom.tasks.project",
         "add": "databom.tasks.adding",
+        "affected": "databom.tasks.affecting",
         "approve": "databom.tasks.approving",
         "attach": "databom.tasks.attaching",
         "bom": "databom.tasks.writing_bom",

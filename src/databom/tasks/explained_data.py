@@ -15,16 +15,15 @@ from databom.model.digest import sha256
 from databom.model.explanation import DATA, DECLARED, MISSING, VERIFIED, Line, Strength
 from databom.model.finding import Severity
 from databom.model.lock import PIN_NAME
-from databom.model.strictjson import MAX_DOCUMENT_BYTES
 from databom.model.text import printable
 from databom.tasks import equivocation
 from databom.tasks.explaining import Case, digest_of
 from databom.tasks.finding_receipts import notes_of
 from databom.tasks.gatekeeping import Gatekeeper
 from databom.tasks.judging import Judged, judge, judge_pin
+from databom.tasks.kept_manifests import committed
 from databom.tasks.passed import MAX_REPORT_BYTES
-from databom.tasks.project import MAX_TRUST_BYTES, read_optional
-from databom.tasks.receiving import ENVELOPE_SUFFIX, TIMESTAMPS_SUFFIX, Received
+from databom.tasks.project import read_optional
 
 if TYPE_CHECKING:
     from databom.hosts.git import Commit
@@ -48,11 +47,14 @@ class Used(Struct, frozen=True):
     @property
     def signed(self) -> Strength:
         """How strong is what the manifest says."""
-        judged = self.judged
-        if judged is None or not judged.keyids:
-            return DECLARED
-        doubts = [one.code for one in judged.doubts if one.severity is Severity.BLOCK]
-        return DECLARED if any(code.startswith(_ABOUT_SIGNERS) for code in doubts) else VERIFIED
+        return DECLARED if self.judged is None else signed_strength(self.judged)
+
+
+def signed_strength(judged: Judged) -> Strength:
+    """How strong is what a manifest says: `verified` where whoever signed it may speak for it, now."""
+    doubts = [one.code for one in judged.doubts if one.severity is Severity.BLOCK]
+    is_doubted = any(code.startswith(_ABOUT_SIGNERS) for code in doubts)
+    return VERIFIED if judged.keyids and not is_doubted else DECLARED
 
 
 def data_lines(case: Case) -> Generator[Line, None, list[Used]]:
@@ -101,16 +103,9 @@ def _kept(case: Case, name: str, digest: str, commit: Commit | None) -> tuple[Ju
         if (received := equivocation.earlier(place, digest)) is not None:
             where = f".databom/seen/{digest.removeprefix('sha256:')}.json"
             return judge(received, case.believed, config=config, now=case.now), where, False
-        if commit is not None:
-            raw = commit.read(path, MAX_DOCUMENT_BYTES)
-            if raw is not None and sha256(raw) == digest:
-                beside = [
-                    commit.read(path.with_name(path.name + suffix), MAX_TRUST_BYTES)
-                    for suffix in (ENVELOPE_SUFFIX, TIMESTAMPS_SUFFIX)
-                ]
-                received = Received(raw, beside[0], beside[1] if beside[0] is not None else None)
-                where = f"{shown} in git at {commit.id[:12]}"
-                return judge(received, case.believed, config=config, now=case.now), where, False
+        found = committed(place, name, digest, commit) if commit is not None else None
+        if found is not None:
+            return judge(found.received, case.believed, config=config, now=case.now), found.where, False
     except (StorageError, ConfigError):
         return None, "", False
     return None, "", False

@@ -71,7 +71,7 @@ class Search:
     """
 
     def __init__(self, place: Project, root: TrustRoot, runs: Collection[str], now: datetime) -> None:
-        self._place, self._root, self._now = place, root, now
+        self.place, self._root, self._now = place, root, now
         self.runs = tuple(runs)
         self.log = ProjectLog.of(place)
         self.refused: list[str] = []
@@ -94,6 +94,35 @@ class Search:
         """The newest one in the log that is believed; else the newest of this clone."""
         return self._logged() or self._kept()
 
+    def entries(self) -> Iterator[tuple[int, bytes]]:
+        """Every entry of the log here, oldest first, each proved; none where there is no log.
+
+        Raises:
+            StorageError: the log cannot be read, or is not one to be believed.
+        """
+        if self.reader is None:
+            return
+        try:
+            yield from self.reader.entries(0, self.reader.size)
+        except InputError as error:
+            raise _not_believed(str(error)) from None
+
+    def believed(self, index: int, raw: bytes) -> Found | None:
+        """The receipt in a proved entry; None where it is none, or is not believed, which `refused` then says."""
+        if (run := stated_run(index, raw)) is None:
+            return None
+        receipt, where = check_receipt(raw, self._root), f"log entry {index}"
+        if not receipt.is_believed:
+            self._refuse(where, receipt)
+            return None
+        beside = self._beside(run, raw) if moved_lists(receipt.statement) else {}
+        return self._in_log(receipt, run, beside, index)
+
+    def _in_log(self, receipt: Receipt, run: str, beside: Mapping[str, bytes], index: int) -> Found:
+        assert self.reader is not None
+        where, vouched = f"log entry {index}", not self.reader.opened.is_development
+        return self._found(receipt, run, where, beside, index, (where, vouched))
+
     def _logged(self) -> Found | None:
         for index, raw in self._backwards((b'"payloadType"',)):
             if (run := self._run_of(index, raw)) is None:
@@ -101,9 +130,7 @@ class Search:
             receipt, where = check_receipt(raw, self._root), f"log entry {index}"
             if receipt.is_believed:
                 self._require(index, raw)
-                assert self.reader is not None
-                vouched = not self.reader.opened.is_development
-                return self._found(receipt, run, where, self._beside(run, raw), index, (where, vouched))
+                return self._in_log(receipt, run, self._beside(run, raw), index)
             self._refuse(where, receipt)
         return None
 
@@ -114,8 +141,8 @@ class Search:
 
     def _kept(self) -> Found | None:
         for run in self.runs:
-            for path in reversed(receipts.kept(self._place.root, run)):
-                where = path.relative_to(self._place.root).as_posix()
+            for path in reversed(receipts.kept(self.place.root, run)):
+                where = path.relative_to(self.place.root).as_posix()
                 beside = receipts.documents_beside(path)
                 if (found := self.hinted(where, run, beside)) is not None:
                     return found
@@ -130,7 +157,7 @@ class Search:
         if not receipt.is_believed:
             self._refuse(where, receipt)
             return None
-        if self._run_of(0, raw) != run:
+        if stated_run(0, raw) != run:
             self.refused.append(f"{where}: it is the receipt of another run")
             return None
         return self._found(receipt, run, where, documents, None, self._proved(where, raw, documents))
@@ -152,7 +179,7 @@ class Search:
         return Found(receipt, run, where, index, shown, vouched, kept, tuple(self.refused))
 
     def _beside(self, run: str, raw: bytes) -> Mapping[str, bytes]:
-        for path in receipts.kept(self._place.root, run):
+        for path in receipts.kept(self.place.root, run):
             documents = receipts.documents_beside(path)
             if documents.get(RECEIPT_FILE) == raw:
                 return documents

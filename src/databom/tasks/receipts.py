@@ -240,7 +240,7 @@ def settle(
     return Settled(tuple(ready), tuple(waiting), aborted)
 
 
-def _pending(root: Path, only: str | None) -> list[tuple[Path, dict[str, Any]]]:
+def _pending(root: Path, only: str | None, *, owned: bool = False) -> list[tuple[Path, dict[str, Any]]]:
     """What may be worked on, in the order in which it was closed."""
     place = folder(root) / "pending"
     paths = [place / f"{only}.json"] if only is not None else sorted(place.glob("*.json"))
@@ -251,7 +251,7 @@ def _pending(root: Path, only: str | None) -> list[tuple[Path, dict[str, Any]]]:
         if value is None:
             continue
         owner = value["owner"]
-        if only is not None or owner is NOBODY or not living.lives(owners, owner):
+        if only is not None or owned or owner is NOBODY or not living.lives(owners, owner):
             found.append((path, value))
     return sorted(found, key=lambda one: one[1]["closed"])
 
@@ -340,9 +340,15 @@ def kept(root: Path, run: str) -> tuple[Path, ...]:
     return tuple(path for name in names if (path := place / name / RECEIPT_FILE).is_file())
 
 
-def waiting(root: Path) -> list[tuple[dict[str, Any], dict[str, bytes]]]:
-    """The statements of what was closed and is not signed, with what belongs to them, in the order of closing."""
-    return [(value["statement"], _files(value)) for _, value in _pending(root, None)]
+def begun(root: Path) -> list[dict[str, Any]]:
+    """The runs that this clone has begun and not closed, as they were written down (`databom.tasks.intents`)."""
+    found = (_read(path, closed=False) for path in sorted((folder(root) / "open").glob("*.json")))
+    return [value for value in found if value is not None]
+
+
+def waiting(root: Path, *, owned: bool = False) -> list[tuple[dict[str, Any], dict[str, bytes]]]:
+    """Statements of what was closed and is not logged, with its files; `owned`: of living processes, too."""
+    return [(value["statement"], _files(value)) for _, value in _pending(root, None, owned=owned)]
 
 
 def documents_beside(receipt: Path) -> dict[str, bytes]:

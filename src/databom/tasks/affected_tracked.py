@@ -1,0 +1,98 @@
+"""What a tracking server adds to the runs that stand on something: runs that only their tags tell of, and versions.
+
+Nothing that it says is believed, and nothing that it leaves out is taken for an answer: runs that the receipts name
+stay whatever the server shows. It adds runs that carry the tag of an affected release and have no receipt that says so
+(one that goes on elsewhere, or whose receipt never reached the log), and the registered versions of all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+
+from msgspec import Struct
+
+from databom.errors import PluginError
+from databom.hosts.tracked import Tracked, TrackedRun
+from databom.hosts.tracking import is_configured
+from databom.model.affected import PRESENT, AffectedRelease, AffectedRun, AffectedVersion, Untold
+from databom.model.explanation import DECLARED
+from databom.model.lock import PIN_NAME
+from databom.model.text import printable
+from databom.tasks.use import KINDS
+
+_SCHEME = "mlflow:"
+_AGAIN = "ask again when it answers: what only the server knows is not in this answer"
+
+
+class TrackedAnswer(Struct, frozen=True):
+    """The runs, those of the receipts first, and what the server adds."""
+
+    runs: tuple[AffectedRun, ...]
+    versions: tuple[AffectedVersion, ...] = ()
+    shown: str | None = None
+    """The server; None where none is configured."""
+    untold: tuple[Untold, ...] = ()
+
+
+def ask_tracking(
+    releases: Iterable[AffectedRelease], runs: Mapping[str, AffectedRun], receipted: Collection[str]
+) -> TrackedAnswer:
+    """Ask the tracking server that is configured, if one is.
+
+    Args:
+        releases: the affected ones.
+        runs: the affected runs by what their receipts say.
+        receipted: every run that has a receipt, affected or not.
+    """
+    known = tuple(runs.values())
+    if not is_configured():
+        return TrackedAnswer(known)
+    shown = "the tracking server"
+    try:
+        server = Tracked()
+        shown = server.shown
+        hinted: dict[str, AffectedRun] = {}
+        for run in _tagged(server, releases, receipted):
+            if run.run not in runs:
+                hinted.setdefault(run.run, run)
+        every = (*known, *hinted.values())
+        ids = [
+            one.run.removeprefix(_SCHEME)
+            for one in every
+            if one.run.startswith(_SCHEME) and not one.is_possible
+        ]
+        versions = [
+            AffectedVersion(
+                printable(f"models:/{one.name}/{one.version}"),
+                tuple(map(printable, one.aliases)),
+                f"{_SCHEME}{printable(one.run_id)}",
+            )
+            for one in server.versions_of(ids)
+        ]
+        versions.sort(key=lambda one: one.uri)
+    except PluginError as error:
+        return TrackedAnswer(known, (), shown, (Untold(shown, printable(str(error), 400), _AGAIN),))
+    return TrackedAnswer(every, tuple(versions), shown)
+
+
+def _tagged(
+    server: Tracked, releases: Iterable[AffectedRelease], receipted: Collection[str]
+) -> Iterator[AffectedRun]:
+    for release in releases:
+        for name in release.pins:
+            if not PIN_NAME.match(name):
+                continue
+            tag = f"databom.{name}.manifest"
+            for one in server.runs_with(tag, release.manifest):
+                yield _hinted(one, name, tag, release, receipted)
+
+
+def _hinted(
+    one: TrackedRun, name: str, tag: str, release: AffectedRelease, receipted: Collection[str]
+) -> AffectedRun:
+    run, use = f"{_SCHEME}{printable(one.run_id)}", one.tags.get(f"databom.{name}.use")
+    use = use if use in KINDS else PRESENT
+    has = "its receipt does not say so" if run in receipted else "no receipt that is believed here"
+    status = printable(one.status.lower(), 40) + (", deleted" if one.is_deleted else "")
+    because = (f"{use} {release.release} as {name}", f"the tag {tag}; {has}")
+    return AffectedRun(run, use, because, status, None, None, None, DECLARED, "the tracking server alone")
