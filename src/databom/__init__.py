@@ -58,6 +58,7 @@ __getattr__, __dir__, _names = lazy_exports(
         "read_manifest": "databom.model.manifest",
         "redact": "databom.tasks",
         "reproduce": "databom.tasks",
+        "revoke": "databom.tasks",
         "sync": "databom.tasks",
         "training": "databom.tasks",
         "update": "databom.tasks",

@@ -264,3 +264,49 @@ def test_text_shows_what_shows_it(team: Team) -> None:
     nothing = team.house.ok("affected", "creator:nobody")
     assert "nothing that is known here" in nothing.out
     assert team.house.cli("affected", "-q", "creator:alice").err == ""
+
+
+# --- scale --------------------------------------------------------------------------------------------------
+
+
+def long_log(team: Team, count: int) -> None:
+    """Receipts of so many runs in the log, the releases of the market in turn."""
+    from databom.bom.receipt import Training, build_statement, completed, descriptor
+    from databom.model import times
+    from databom.tasks import Project
+    from databom.tasks.remembering import remember_entries
+    from databom.tasks.surroundings import pin_descriptor
+    from databom.trust import dsse
+    from databom.trust.statement import PAYLOAD_TYPE
+
+    key, now = team.sim.key("receipt"), times.format(times.now())
+    entries = []
+    for number in range(count):
+        manifest = team.sim.releases[number % len(team.sim.releases)].digest
+        training = Training(
+            invocation=f"databom:run-{number}",
+            status="completed",
+            verdict="pass",
+            started=now,
+            finished=now,
+            version="1",
+            record=b"{}",
+            outputs=(descriptor("m.bin", digest(f"{number}".encode())),),
+            pins=(pin_descriptor("pets", "sim-pets@1", manifest, manifest, {"use": "read"}),),
+        )
+        statement, _ = build_statement(training)
+        payload = completed(statement, development=False, supersedes=None)
+        entries.append(dsse.format_envelope(dsse.sign(PAYLOAD_TYPE, payload, [key])))
+    remember_entries(Project.load(), entries)
+
+
+def test_m05_a_long_log(team: Team) -> None:
+    """2,000 models, half of them of the creator; nothing about it is quadratic (10,000 take seconds)."""
+    pin(team, "pets", creator_id="creator:alice")
+    move(team, "pets", {"c.txt": b"c"}, creator_id="creator:bob")
+    long_log(team, 2_000)
+    answer = ask(team, "creator:alice")
+    assert answer.code == 0
+    found = runs(answer)
+    assert set(found) == {f"databom:run-{number}" for number in range(0, 2_000, 2)}
+    assert "… and 800 more" in team.house.ok("affected", "creator:alice").out

@@ -27,8 +27,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
         ["manifest", "tree", "trust", "policy", "report", "evidence", "content", "core"], DIGESTS
     ),
     **dict.fromkeys(["assets", "bytes", "failed", "found_in", "sequence"], COUNTS),
-    **dict.fromkeys(["keyids", "codes", "roles"], st.lists(TEXTS, max_size=3).map(tuple)),
-    **dict.fromkeys(["rollback", "refetched"], st.booleans()),
+    **dict.fromkeys(["keyids", "codes", "roles", "aliases"], st.lists(TEXTS, max_size=3).map(tuple)),
+    **dict.fromkeys(["rollback", "refetched", "claimed"], st.booleans()),
     "verdict": st.sampled_from(["pass", "fail", "unanswered"]),
     "value": st.decimals(0, 10**6, places=2).map(str),
     "scanners": st.lists(

@@ -125,3 +125,137 @@ def test_nobody_is_asked_where_no_server_is_configured(inside: Path, monkeypatch
     monkeypatch.setattr("databom.tasks.affected_tracked.is_configured", lambda: False)
     found = affected("pack")
     assert (found.registry, found.is_whole, len(found.runs)) == (None, True, 1)
+
+
+# --- revoke: versions lose their aliases ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def notice(inside: Path, tmp_path: Path) -> Path:
+    """A signed notice about the release that `pack` pins."""
+    from databom.model.lock import parse_lock
+    from databom.tasks import new_key, trust_add
+    from databom.tasks.keyring import read_private_key
+    from databom.trust.proof import sign_proof
+
+    key = tmp_path / "revocation.pem"
+    new_key(key)
+    trust_add(key.with_suffix(".pem.pub"), role="revocation", project=inside)
+    pin = parse_lock((inside / "databom.lock").read_bytes()).pins["pack"]
+    says = {"issued_at": "2026-11-01T00:00:00Z", "reason": "withdrawn"}
+    raw = sign_proof("urn:databom:revocation:v1", pin.release, pin.manifest, says, [read_private_key(key)])
+    path = tmp_path / "notice.dsse.json"
+    path.write_bytes(raw)
+    return path
+
+
+def registered(*ids: str) -> Any:
+    """Versions 1, 2, … of `cats`, one a run, each with an alias of its own."""
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient()
+    client.create_registered_model("cats")
+    for number, run in enumerate(ids, 1):
+        ident = run.removeprefix("mlflow:")
+        client.create_model_version("cats", f"runs:/{ident}/m", run_id=ident)
+        client.set_registered_model_alias("cats", f"alias-{number}", str(number))
+    return client
+
+
+def codes(report: Any) -> dict[str | None, str]:
+    return {one.subject: one.code for one in report.findings}
+
+
+def frozen_events() -> list[dict[str, Any]]:
+    from databom.tasks import log_show
+
+    return [one.document for one in log_show() if one.kind == "frozen"]
+
+
+def test_versions_are_marked_and_lose_their_aliases(inside: Path, notice: Path) -> None:
+    from databom.tasks import revoke
+
+    first, second = a_run(), a_run()
+    client = registered(first, second)
+    client.set_registered_model_alias("cats", "champion", "1")
+    done = revoke(notice)
+    assert done.report.verdict.value == "pass"
+    assert codes(done.report) == {
+        "pack": "revocation.recorded",
+        "models:/cats/1": "revocation.frozen",
+        "models:/cats/2": "revocation.frozen",
+    }
+    assert dict(client.get_registered_model("cats").aliases) == {}
+    tags = client.get_model_version("cats", "1").tags
+    [release] = affected("pack").releases
+    assert (tags["databom.revoked"], tags["databom.revoked.aliases"]) == (
+        release.manifest,
+        "alias-1,champion",
+    )
+    assert [(one["model"], one["aliases"]) for one in frozen_events()] == [
+        ("models:/cats/1", ["alias-1", "champion"]),
+        ("models:/cats/2", ["alias-2"]),
+    ]
+    from databom.tasks import gate_model
+
+    assert "revocation.revoked" in {one.code for one in gate_model("models:/cats/1").blocking}
+    # Again: nothing is left to do. An alias that somebody sets again is taken away again.
+    assert revoke(notice).report.verdict.value == "pass"
+    assert len(frozen_events()) == 2
+    client.set_registered_model_alias("cats", "beta", "2")
+    assert revoke(notice).report.verdict.value == "pass"
+    assert dict(client.get_registered_model("cats").aliases) == {}
+    assert client.get_model_version("cats", "2").tags["databom.revoked.aliases"] == "alias-2,beta"
+
+
+def test_a_freeze_that_fails_half_way_is_taken_up_again(
+    inside: Path, notice: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """M04: at any version; what is done stays done, what is left is said, and exit 3 until it is done."""
+    from mlflow.tracking import MlflowClient
+
+    from databom.tasks import revoke
+
+    ids = [a_run() for _ in range(4)]
+    client = registered(*ids)
+    real = MlflowClient.delete_registered_model_alias
+    calls: list[str] = []
+
+    def broken(self: Any, name: str, alias: str) -> None:
+        calls.append(alias)
+        if len(calls) > 2:
+            raise OSError("secret hunter2")
+        real(self, name, alias)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "delete_registered_model_alias", broken)
+        report = revoke(notice).report
+    assert report.verdict.value == "unanswered"
+    assert codes(report) == {
+        "pack": "revocation.recorded",
+        **dict.fromkeys(["models:/cats/1", "models:/cats/2"], "revocation.frozen"),
+        **dict.fromkeys(["models:/cats/3", "models:/cats/4"], "revocation.unanswered"),
+    }
+    assert "hunter2" not in report.to_json()
+    assert sorted(client.get_registered_model("cats").aliases) == ["alias-3", "alias-4"]
+    assert len(frozen_events()) == 4  # what they were was told before anything was done
+    report = revoke(notice).report
+    assert report.verdict.value == "pass"
+    assert dict(client.get_registered_model("cats").aliases) == {}
+
+
+def test_a_model_of_other_data_is_left_alone(inside: Path, notice: Path) -> None:
+    import mlflow
+
+    from databom.tasks import revoke
+
+    with mlflow.start_run() as run:  # the pin was there
+        pass
+    client = registered(f"mlflow:{run.info.run_id}")
+    report = revoke(notice).report
+    assert codes(report) == {
+        "pack": "revocation.recorded",
+        f"mlflow:{run.info.run_id}": "revocation.possible",
+    }
+    assert dict(client.get_registered_model("cats").aliases) == {"alias-1": 1}
+    assert dict(client.get_model_version("cats", "1").tags) == {}

@@ -198,3 +198,17 @@ def test_nobody_believed_is_no_pass(inside: Path) -> None:
     report = asked(run_id)
     assert report.blocking
     assert logged(inside)
+
+
+def test_m02_the_answer_says_how_long_the_log_was(inside: Path) -> None:
+    """Between the gate and the deployment something may come: who deploys sees how old the answer is."""
+    from databom.tasks import log_verify
+
+    run_id = train()
+    [first] = [one for one in gate_model(f"runs:/{run_id}").findings if one.code == "log.seen"]
+    stated = log_verify().to_dict()["log"]
+    assert (first.subject, first.found) == (stated["origin"], stated["root"])
+    assert f"{stated['size']} entries" in first.what
+    train()
+    [second] = [one for one in gate_model(f"runs:/{run_id}").findings if one.code == "log.seen"]
+    assert second.found != first.found

@@ -55,6 +55,7 @@ _HOMES = {
     "publish": "publish",
     "redact": "redact",
     "reproduce": "reproduce",
+    "revoke": "affected",
     "sign": "signing",
     "sync": "pins",
     "trust": "trust",

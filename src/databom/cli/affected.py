@@ -1,11 +1,14 @@
-"""`databom affected`: which models must go."""
+"""`databom affected` and `databom revoke`: which models must go, and taking them out of use."""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
 
 import click
 
 from databom.cli.lines import lines_as_text
-from databom.cli.options import Common, common
+from databom.cli.options import Common, common, reporting, write
 
 
 @click.command()
@@ -41,4 +44,33 @@ def affected(options: Common, target: str) -> None:
         raise click.exceptions.Exit(3)
 
 
-COMMANDS = (affected,)
+@click.command()
+@click.argument("notice", type=click.Path(path_type=Path, dir_okay=False))
+@reporting
+def revoke(options: Common, notice: Path) -> None:
+    """Carry out NOTICE, a signed statement that takes the license of a release back.
+
+    It is kept beside every pin of the release and logged: check, sync, exec, the stage and gate refuse it from then on.
+    Registered versions of models whose run used it are marked (the tag databom.revoked) and lose their aliases; the log
+    and another tag keep what those were. Nothing is deleted. A license that was given as irrevocable is not taken back
+    by a notice: that is a claim, and legal decides.
+
+    Exit 0: all of it is done; 1: the notice does not hold, nothing was done; 3: call it again, it does what is left.
+    """
+    from databom.hosts.tracking import be_brief
+    from databom.tasks.revoking import revoke as task
+
+    be_brief()
+    done = task(notice, project=options.project, progress=options.bars())
+    if done.affected is not None and options.json:
+        report = done.report.strict() if options.strict else done.report
+        value = {**report.to_dict(), "affected": done.affected.to_dict()}
+        write(json.dumps(value, indent=2, ensure_ascii=False))
+        options.say(report.sentence())
+        raise click.exceptions.Exit(report.verdict.exit_code)
+    if done.affected is not None and options.format == "text" and not options.quiet:
+        write(lines_as_text(done.affected.target, done.affected.lines(), quiet=False) + "\n")
+    options.answer(done.report)
+
+
+COMMANDS = (affected, revoke)

@@ -38,7 +38,7 @@ def explain(options: Common, target: str, html: Path | None) -> None:
         from databom.storage import files
 
         files.write_atomic(html, to_html(explanation).encode())
-    text = "\n".join(lines_as_text(explanation.asked, explanation.lines, quiet=options.quiet))
+    text = lines_as_text(explanation.asked, explanation.lines, quiet=options.quiet)
     options.show(explanation.to_dict(), text)
     options.say(explanation.sentence())
 

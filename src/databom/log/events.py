@@ -136,7 +136,46 @@ class Approved(Event, frozen=True, kw_only=True):
     keyids: tuple[str, ...]
 
 
-KINDS: tuple[type[Event], ...] = (Pinned, Verified, Scanned, Paid, Approved)
+class Revoked(Event, frozen=True, kw_only=True):
+    """The license of the release was taken back, by a notice that whoever may has signed."""
+
+    kind: ClassVar[str] = "revoked"
+    evidence: str
+    """The digest of the notice."""
+    issued_at: str
+    """As the notice says."""
+    keyids: tuple[str, ...]
+    """Whose signatures were believed."""
+    claimed: bool = False
+    """Whether the license was given as irrevocable: then the notice is a claim, and nothing is refused for it."""
+
+
+class Refused(Event, frozen=True, kw_only=True):
+    """Somebody handed in a notice of revocation about the release that does not hold."""
+
+    kind: ClassVar[str] = "notice-refused"
+    evidence: str
+    """The digest of what was handed in."""
+    code: str
+    """Of the finding that says why."""
+
+
+class Frozen(Event, frozen=True, kw_only=True):
+    """A registered version of a model whose run used a revoked release was marked, and its aliases are taken away.
+
+    It is told before that is done: what the aliases were is known whatever happens then.
+    """
+
+    kind: ClassVar[str] = "frozen"
+    evidence: str
+    """The digest of the notice."""
+    model: str
+    """`models:/NAME/VERSION`."""
+    run: str
+    aliases: tuple[str, ...]
+
+
+KINDS: tuple[type[Event], ...] = (Pinned, Verified, Scanned, Paid, Approved, Revoked, Refused, Frozen)
 KNOWN = frozenset({*(kind.kind for kind in KINDS), incidents.OPENED, incidents.CLOSED, "trained"})
 """What an entry may be, as far as this release knows."""
 

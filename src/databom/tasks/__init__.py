@@ -52,6 +52,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "publish": "databom.tasks.publishing",
         "redact": "databom.tasks.redacting",
         "reproduce": "databom.tasks.reproducing",
+        "revoke": "databom.tasks.revoking",
         "sign": "databom.tasks.signing",
         "sync": "databom.tasks.syncing",
         "training": "databom.tasks.training",

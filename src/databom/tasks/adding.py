@@ -29,6 +29,7 @@ from databom.tasks.judging import Judged, content_digests, judge
 from databom.tasks.noting import Noted, noting
 from databom.tasks.project import EVIDENCE_ABOUT, Project, exclusive_project, find_root, read_optional
 from databom.tasks.receiving import Received, keep, receive
+from databom.tasks.taken_back import lost_notices
 
 
 def add(
@@ -99,6 +100,7 @@ def pin_release(
     first = judge(received, believed, config=place.config, now=now)
     seen: Seen | None = None
     doubts: tuple[Finding, ...] = ()
+    told = None
     if first.manifest is not None:
         seen = place.lock.seen.get(first.manifest.dataset_id)
         if not first.is_doubted:
@@ -146,7 +148,8 @@ def pin_release(
         confine.accept(place, name, pin)
     if stage is not None:
         stage.write()
-    return Gatekeeper.of(place, name, judged, believed, now).documents(judged).report(name)
+    report = Gatekeeper.of(place, name, judged, believed, now).documents(judged).report(name)
+    return report if told is None else report.plus(lost_notices(place, told, name))
 
 
 def _pinned(name: str, pin: Pin, manifest: Manifest, trust: str | None, *, rollback: bool) -> Pinned:

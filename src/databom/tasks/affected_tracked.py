@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from msgspec import Struct
 
 from databom.errors import PluginError
-from databom.hosts.tracked import Tracked, TrackedRun
+from databom.hosts.tracked import Tracked, TrackedRun, TrackedVersion
 from databom.hosts.tracking import is_configured
 from databom.model.affected import PRESENT, AffectedRelease, AffectedRun, AffectedVersion, Untold
 from databom.model.explanation import DECLARED
@@ -28,7 +28,7 @@ class TrackedAnswer(Struct, frozen=True):
     """The runs, those of the receipts first, and what the server adds."""
 
     runs: tuple[AffectedRun, ...]
-    versions: tuple[AffectedVersion, ...] = ()
+    versions: tuple[TrackedVersion, ...] = ()
     shown: str | None = None
     """The server; None where none is configured."""
     untold: tuple[Untold, ...] = ()
@@ -61,18 +61,21 @@ def ask_tracking(
             for one in every
             if one.run.startswith(_SCHEME) and not one.is_possible
         ]
-        versions = [
-            AffectedVersion(
-                printable(f"models:/{one.name}/{one.version}"),
-                tuple(map(printable, one.aliases)),
-                f"{_SCHEME}{printable(one.run_id)}",
-            )
-            for one in server.versions_of(ids)
-        ]
-        versions.sort(key=lambda one: one.uri)
+        versions = sorted(server.versions_of(ids), key=lambda one: (one.name, one.version))
     except PluginError as error:
         return TrackedAnswer(known, (), shown, (Untold(shown, printable(str(error), 400), _AGAIN),))
     return TrackedAnswer(every, tuple(versions), shown)
+
+
+def shown_version(version: TrackedVersion) -> str:
+    """`models:/NAME/VERSION`, fit to be shown."""
+    return printable(f"models:/{version.name}/{version.version}")
+
+
+def told_version(version: TrackedVersion) -> AffectedVersion:
+    """A registered version, fit to be shown."""
+    run = f"{_SCHEME}{printable(version.run_id)}"
+    return AffectedVersion(shown_version(version), tuple(map(printable, version.aliases)), run)
 
 
 def _tagged(

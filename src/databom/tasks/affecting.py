@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from databom.errors import ConfigError, InputError, StorageError
 from databom.model import times
@@ -36,7 +36,7 @@ from databom.model.digest import hex_of
 from databom.model.explanation import DECLARED, Strength
 from databom.model.manifest import Manifest
 from databom.model.text import printable
-from databom.tasks.affected_tracked import ask_tracking
+from databom.tasks.affected_tracked import ask_tracking, told_version
 from databom.tasks.believing import Believed
 from databom.tasks.explained_data import signed_strength
 from databom.tasks.explaining import trusted
@@ -47,6 +47,10 @@ from databom.tasks.known_runs import History, Known, Release, read_history
 from databom.tasks.progress import Progress, Silent
 from databom.tasks.project import Project
 from databom.tasks.use import KINDS
+
+if TYPE_CHECKING:
+    from databom.hosts.tracked import TrackedVersion
+    from databom.trust.root import TrustRoot
 
 _EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 """The SHA-256 of nothing: files that have no bytes share none."""
@@ -79,10 +83,26 @@ def affected(
     """
     asked = parse_target(target)
     place = Project.load(project)
-    now = times.or_now(now)
     believed, root = trusted(place)
+    return find(place, asked, believed, root, times.or_now(now), progress or Silent()).answer
+
+
+class Found(NamedTuple):
+    """The answer, and the registered versions as whoever acts on them needs them."""
+
+    answer: Affected
+    versions: tuple[TrackedVersion, ...]
+
+
+def find(
+    place: Project, asked: Target, believed: Believed, root: TrustRoot, now: datetime, told: Progress
+) -> Found:
+    """As `affected`.
+
+    Raises:
+        ConfigError, StorageError: as `affected`.
+    """
     search = Search(place, root, (), now)
-    told = progress or Silent()
     history = read_history(search, expired=root.expires <= now, progress=told)
     if asked.kind == "pin" and not any(asked.value in one.names for one in history.releases.values()):
         place.pin(asked.value)  # says which ones there are
@@ -90,17 +110,18 @@ def affected(
     following.follow(told)
     releases = tuple(_release(*one, believed, place, now) for one in following.found())
     tracked = ask_tracking(releases, following.runs(), {one.run for one in history.runs})
-    return Affected(
+    answer = Affected(
         asked.shown,
         releases,
         tracked.runs,
-        tracked.versions,
+        tuple(map(told_version, tracked.versions)),
         tracked.shown,
         (*history.untold, *following.untold, *tracked.untold),
         known=len(history.releases),
         trainings=len({one.run for one in history.runs}),
         trust=root.digest,
     )
+    return Found(answer, tracked.versions)
 
 
 class Following:

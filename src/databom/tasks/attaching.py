@@ -35,6 +35,7 @@ from databom.tasks.judging import judge_pin
 from databom.tasks.noting import approved, noting
 from databom.tasks.project import Project, exclusive_project, find_root
 from databom.tasks.spending import spent_elsewhere
+from databom.tasks.taken_back import revoked
 from databom.trust.dsse import MAX_ENVELOPE_BYTES
 from databom.trust.proof import open_proof
 from databom.trust.root import TrustRoot
@@ -92,8 +93,8 @@ def attach(
             report = report.plus(_doubts(place, name, evidence, judged.manifest, believed, now))
         except InputError as error:
             return report.plus(findings_of(error))
-        if not report.blocking and _keep(place.evidence_dir(name) / evidence.name, evidence.raw):
-            happened.extend(_events(name, pin.release, evidence))
+        if not report.blocking and keep_evidence(place.evidence_dir(name) / evidence.name, evidence.raw):
+            happened.extend(_events(name, pin.release, evidence, judged.manifest))
     return report
 
 
@@ -184,21 +185,23 @@ def _doubts(
     return (*told.findings, *check_payment(manifest, policy, proofs, now))
 
 
-def _keep(path: Path, raw: bytes) -> bool:
-    """Keep the bytes; False where they are kept already."""
+def keep_evidence(path: Path, raw: bytes) -> bool:
+    """Keep the bytes of evidence; False where they are kept already."""
     if path.exists() and read_evidence(path) == raw:
         return False
     files.write_new(path, raw)
     return True
 
 
-def _events(name: str, release: str, evidence: _Evidence) -> Iterator[Event]:
+def _events(name: str, release: str, evidence: _Evidence, manifest: Manifest) -> Iterator[Event]:
     """What the log is to say: of signed statements alone, since nobody vouches for any other."""
     proof = evidence.proof
     if proof is None:
         return
     if proof.kind in ("approval", "waiver"):
         yield approved(name, release, proof)
+    if proof.kind == "revocation":
+        yield revoked(name, release, proof, manifest)
     if proof.kind != "payment":
         return
     receipt = read_receipt(proof.predicate, form=proof.form, file=proof.file, digest=proof.digest)

@@ -98,10 +98,12 @@ def check(
 
 
 def _forgotten(place: Project, believed: Believed, now: datetime) -> Report | None:
-    """What the lock and the log say differently; None where they agree, or nobody can be asked."""
+    """What the lock, the evidence and the log say differently; None where they agree, or nobody can be asked."""
     from databom.tasks.recollecting import recollect
+    from databom.tasks.taken_back import lost_notices
 
-    findings = tuple(recollect(place, believed, now).differences(place.lock))
+    told = recollect(place, believed, now)
+    findings = (*told.differences(place.lock), *lost_notices(place, told))
     if not findings:
         return None
     return Report(

@@ -239,6 +239,9 @@ def _license(case: Case, one: Used) -> Iterator[_Answer]:
         evidence += f"; report {printable(report)[:19]}…, {kept}"
     strength = MISSING if decision == "none" else case.said
     yield "decided then", printable(str(decision)), strength, evidence
+    if isinstance(notices := one.notes.get("revoked"), list) and notices:
+        told = printable(f"before the run ended: notice {', '.join(map(str, notices))}", 400)
+        yield "taken back", told, case.said, case.receipt
     if judged is None or not judged.is_believed or judged.manifest is None:
         return
     try:

@@ -109,11 +109,11 @@ class Search:
 
     def believed(self, index: int, raw: bytes) -> Found | None:
         """The receipt in a proved entry; None where it is none, or is not believed, which `refused` then says."""
-        if (run := stated_run(index, raw)) is None:
-            return None
-        receipt, where = check_receipt(raw, self._root), f"log entry {index}"
-        if not receipt.is_believed:
-            self._refuse(where, receipt)
+        receipt = check_receipt(raw, self._root)
+        run = invocation(receipt.statement)
+        if run is None or not receipt.is_believed:
+            if stated_run(index, raw) is not None:
+                self._refuse(f"log entry {index}", receipt)
             return None
         beside = self._beside(run, raw) if moved_lists(receipt.statement) else {}
         return self._in_log(receipt, run, beside, index)

@@ -22,6 +22,7 @@ from databom.tasks.finding_receipts import Found, Search, elsewhere, notes_of, w
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from databom.log.checkpoint import Checkpoint
     from databom.tasks.project import Project
     from databom.trust.root import TrustRoot
 
@@ -47,6 +48,8 @@ class Said(Struct, frozen=True):
     found: Found | None
     why: str = ""
     """Why there is no receipt."""
+    log: Checkpoint | None = None
+    """What the log stated when this was answered; None where there is none here."""
 
     @classmethod
     def of(
@@ -60,11 +63,12 @@ class Said(Struct, frozen=True):
         """
         run = f"mlflow:{run_id}"
         search = Search(place, root, (run,), now)
+        log = search.reader.checkpoint if search.reader is not None else None
         found = search.here()
         if found is not None:
-            return cls(shown, run, tags, found)
+            return cls(shown, run, tags, found, log=log)
         found, why = elsewhere(search, (run,))
-        return cls(shown, run, tags, found, why)
+        return cls(shown, run, tags, found, why, log)
 
     def releases(self) -> list[Release]:
         """Every release that the receipt or a tag names, as used where one of the two says so; sorted."""
@@ -111,8 +115,17 @@ class Said(Struct, frozen=True):
         return tag if "databom.verdict" in self.tags else verdict
 
     def findings(self) -> Iterator[Finding]:
-        """`receipt.missing`, those of the receipt itself, `receipt.unlogged`, `capture.differs`, `.unanswered`."""
+        """`log.seen`, `receipt.missing`, those of the receipt, `receipt.unlogged`, `capture.differs`, `.unanswered`."""
         found = self.found
+        if self.log is not None:
+            yield Finding(
+                "log.seen",
+                Severity.INFO,
+                printable(self.log.origin),
+                f"this was answered when the log had {self.log.size:,} entries: what came after is not in it",
+                found=f"sha256:{self.log.root.hex()}",
+                do="ask again before the model goes out",
+            )
         if found is None:
             yield Finding(
                 "receipt.missing",

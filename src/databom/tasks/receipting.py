@@ -16,6 +16,7 @@ from databom.model.trainings import BOM_FILE, ENVIRONMENT_FILE, RECEIPT_FILE, RE
 from databom.tasks.project import Project
 from databom.tasks.rootfile import read_root, root_in_force
 from databom.tasks.surroundings import Surroundings, pin_descriptor, raw_pins
+from databom.tasks.taken_back import notices_of
 from databom.trust.root import TrustRoot, parse_root
 
 if TYPE_CHECKING:
@@ -102,7 +103,10 @@ def _pins(
         base = known.get(one.name) or pin_descriptor(
             one.name, pin.release, pin.manifest, pin.tree, {"license": pin.license, "payment": pin.payment}
         )
-        found.append({**base, "annotations": {**base.get("annotations", {}), "use": one.use}})
+        notes = {**base.get("annotations", {}), "use": one.use}
+        if notices := notices_of(evidence.project, one.name, pin.manifest):
+            notes["revoked"] = notices  # by now: while the run went on, or before
+        found.append({**base, "annotations": notes})
     return found
 
 

@@ -42,8 +42,8 @@ from databom.tasks.believing import Believed
 from databom.tasks.logs import ProjectLog, gone
 from databom.tasks.project import Project
 
-_NEEDLES = (b'"pinned"', b'"paid"')
-_RULES = "1"
+_NEEDLES = (b'"pinned"', b'"paid"', b'"revoked"')
+_RULES = "2"
 """By which `_Read` was made of entries. Another number reads everything anew."""
 _logger = logging.getLogger(__name__)
 
@@ -58,12 +58,23 @@ class Spending(NamedTuple):
     evidence: str
 
 
+class TakenBack(NamedTuple):
+    """A release that the log shows was revoked."""
+
+    manifest: str
+    evidence: str
+    """The digest of the notice."""
+    issued_at: str
+
+
 class Recollection(Struct, frozen=True):
     """What the log says; empty where it says nothing."""
 
     seen: Mapping[str, Seen] = field(default_factory=dict)
     """By dataset. Each `--allow-rollback` has left a note, as in the lock."""
     spent: tuple[Spending, ...] = ()
+    revoked: tuple[TakenBack, ...] = ()
+    """Notices that are claims alone are not among them."""
     findings: tuple[Finding, ...] = ()
     """Why the log is not one to be believed."""
 
@@ -167,6 +178,7 @@ class _Read(msgspec.Struct, forbid_unknown_fields=True):
     root: bytes = b""
     seen: dict[str, Seen] = {}
     spent: list[Spending] = []
+    revoked: list[TakenBack] = []
 
 
 def _remembered(reader: LogReader, memory: AnswerCache) -> _Read:
@@ -181,21 +193,29 @@ def _remembered(reader: LogReader, memory: AnswerCache) -> _Read:
 
 def _read(reader: LogReader, memory: AnswerCache) -> Recollection:
     told = _remembered(reader, memory)
-    seen, spent = told.seen, told.spent
+    seen, spent, revoked = told.seen, told.spent, told.revoked
     for index, raw in reader.entries(told.size, reader.size):
         if not any(needle in raw for needle in _NEEDLES):
             continue
         entry = read_entry(index, raw)
         if entry.kind == "pinned":
             _pinned(seen, entry.document)
-        elif entry.kind == "paid" and all(
-            isinstance(entry.document.get(member), str) for member in Spending._fields
-        ):
+        elif entry.kind == "paid" and _has(entry.document, Spending._fields):
             spent.append(Spending(*(entry.document[member] for member in Spending._fields)))
+        elif entry.kind == "revoked" and _is_taken_back(entry.document):
+            revoked.append(TakenBack(*(entry.document[member] for member in TakenBack._fields)))
     if told.size < reader.size:
-        now = _Read(reader.size, reader.checkpoint.root, seen, spent)
+        now = _Read(reader.size, reader.checkpoint.root, seen, spent, revoked)
         memory.keep([(_RULES, msgspec.msgpack.encode(now))])
-    return Recollection(seen, tuple(spent))
+    return Recollection(seen, tuple(spent), tuple(revoked))
+
+
+def _is_taken_back(said: Mapping[str, Any]) -> bool:
+    return said.get("claimed") is not True and _has(said, TakenBack._fields)
+
+
+def _has(said: Mapping[str, Any], members: Iterable[str]) -> bool:
+    return all(isinstance(said.get(member), str) for member in members)
 
 
 def _pinned(seen: dict[str, Seen], said: Mapping[str, Any]) -> None:
