@@ -214,3 +214,45 @@ def test_a_notice_that_comes_while_a_run_goes_on_is_in_its_receipt(team: Team) -
     answer, strength, _ = lines(explained(team.house, run.id))["taken back"]
     assert (strength, evidence in answer) == ("verified", True)
     assert "taken back" not in lines(explained(team.house, before.removeprefix("databom:")))
+
+
+# --- the drill ----------------------------------------------------------------------------------------------
+
+
+def test_a_drill_says_what_would_be_done_and_does_nothing(team: Team) -> None:
+    pin(team, "pets", license=LICENSE)
+    pin(team, "cars", {"c": b"c"}, dataset_id="sim-cars")
+    train("pets")
+    before = sorted(path for path in team.house.project.rglob("*") if path.is_file())
+    answer = team.house.json("drill")
+    assert answer.code == 0, answer.out
+    told = {(one["code"], one["subject"]): one["what"] for one in answer.findings}
+    assert told["drill.stands", "pets"].startswith("on it stand 1 run and 0 registered versions;")
+    assert told["drill.stands", "cars"].startswith("on it stand 0 runs and")
+    assert ("drill.claim", "cars") in told  # the simulator sells what cannot be taken back
+    assert ("drill.claim", "pets") not in told
+    assert ("drill.unasked", None) in told
+    assert sorted(path for path in team.house.project.rglob("*") if path.is_file()) == before
+    assert events(team, "revoked") == []
+
+
+def test_a_drill_fails_where_a_notice_would(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    pin(team, "pets", license=LICENSE)
+    root = team.house.project / "provenance/trust.json"
+    value = json.loads(root.read_text())
+    value["roles"].pop("revocation")
+    root.write_text(json.dumps(value))
+    answer = team.house.json("drill")
+    assert (answer.code, answer.blocking) == (1, {"drill.nobody"})
+    monkeypatch.delenv("DATABOM_LOG_KEY")
+    assert "drill.unlogged" in team.house.json("drill").codes
+    (team.house.project / "databom.lock").unlink()
+    assert team.house.cli("drill").code == 2
+
+
+def test_a_drill_finds_what_cannot_be_looked_at(team: Team) -> None:
+    pin(team, "pets", license=LICENSE)
+    move(team, "pets", {"c.txt": b"c"}, license=LICENSE)
+    shutil.rmtree(team.house.project / ".databom/seen")
+    answer = team.house.json("drill")
+    assert (answer.code, answer.blocking) == (3, {"drill.unanswered"})

@@ -118,6 +118,7 @@ ROOMS = (
     "mirror",
     "evidence",
     "rerun",
+    "drill",
 )
 CODE = re.compile(rf"(?:{'|'.join(ROOMS)})\.[a-z]+(?:-[a-z]+)*")
 FILES = {"receipt.tlog-proof", "log.pem", "manifest.json", "receipt.pem", "storage.py", "trust.json"}

@@ -38,7 +38,7 @@ def check_payment(manifest: Manifest, policy: Policy, proofs: Proofs, now: datet
     if policy.payment == "off":
         return
     yield from _stated(manifest, policy, proofs, now)
-    judged = [_judged(proof, manifest, policy, proofs, now) for proof in proofs.of("payment")]
+    judged = judge_receipts(manifest, policy, proofs, now)
     # A subscription is renewed: an old receipt that is over says nothing once there is a current one.
     is_current = any(not one.findings for one in judged)
     for one in judged:
@@ -49,22 +49,30 @@ def check_payment(manifest: Manifest, policy: Policy, proofs: Proofs, now: datet
 
 def good_receipts(manifest: Manifest, policy: Policy, proofs: Proofs, now: datetime) -> list[Receipt]:
     """The verified receipts of the manifest that nothing speaks against, whatever the policy asks."""
-    judged = (_judged(proof, manifest, policy, proofs, now) for proof in proofs.of("payment"))
+    judged = judge_receipts(manifest, policy, proofs, now)
     return [one.receipt for one in judged if one.receipt is not None and not one.findings]
 
 
-class _Judged(NamedTuple):
+class JudgedReceipt(NamedTuple):
+    """A verified receipt of the manifest, and what speaks against it; None where it cannot be read as one."""
+
+    proof: Proof
     receipt: Receipt | None
     findings: list[Finding]
     late: list[Finding]
     """Those of the findings that only say that it is not the time."""
 
 
-def _judged(proof: Proof, manifest: Manifest, policy: Policy, proofs: Proofs, now: datetime) -> _Judged:
+def judge_receipts(manifest: Manifest, policy: Policy, proofs: Proofs, now: datetime) -> list[JudgedReceipt]:
+    """Every verified receipt of the manifest, held against it, the policy and other payments."""
+    return [_judged(proof, manifest, policy, proofs, now) for proof in proofs.of("payment")]
+
+
+def _judged(proof: Proof, manifest: Manifest, policy: Policy, proofs: Proofs, now: datetime) -> JudgedReceipt:
     try:
         receipt = read_receipt(proof.predicate, form=proof.form, file=proof.file, digest=proof.digest)
     except InputError as error:
-        return _Judged(None, list(findings_of(error)), [])
+        return JudgedReceipt(proof, None, list(findings_of(error)), [])
     late = list(_out_of_time(receipt.period, receipt.file, now))
     findings = [*_disagreements(receipt, manifest, policy), *late]
     if receipt.paid_at is not None and receipt.paid_at > now + times.CLOCK_SKEW:
@@ -81,7 +89,7 @@ def _judged(proof: Proof, manifest: Manifest, policy: Policy, proofs: Proofs, no
     for payment in (receipt.transaction_id, receipt.digest if receipt.form == "x402" else None):
         findings += _reused(payment, model, manifest, proofs, receipt.file)
     findings += _shares(receipt.allocation, receipt.file)
-    return _Judged(receipt, findings, late)
+    return JudgedReceipt(proof, receipt, findings, late)
 
 
 def _disagreements(receipt: Receipt, manifest: Manifest, policy: Policy) -> Iterator[Finding]:

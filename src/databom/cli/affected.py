@@ -73,4 +73,21 @@ def revoke(options: Common, notice: Path) -> None:
     options.answer(done.report)
 
 
-COMMANDS = (affected, revoke)
+@click.command()
+@reporting
+def drill(options: Common) -> None:
+    """Go through the revocation of every pin without carrying it out: would it work here, today? Writes nothing.
+
+    May anybody take a license back, would the log hear of it, does the tracking server answer; and of every pin, what
+    stands on it. Exit 0: it would be carried out; 1: it would be refused; 3: something could not be looked at.
+    """
+    from databom.hosts.tracking import be_brief
+    from databom.tasks.drilling import drill as task
+
+    be_brief()
+    done = task(project=options.project, progress=options.bars())
+    options.say(f"what stands on {len(done.affected)} pins was found in {done.seconds:.1f} s")
+    options._replace(verbose=True).answer(done.report)
+
+
+COMMANDS = (affected, drill, revoke)

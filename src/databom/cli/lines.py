@@ -28,7 +28,7 @@ def _text(title: str, lines: list[Line], *, quiet: bool) -> Iterator[str]:
         for line in islice(under, MAX_SHOWN):
             strength = click.style(f"{line.strength:<8}", fg=_COLORS[line.strength])
             yield f"  {strength}  {line.title:<{width}}  {line.answer}"
-            if not quiet:
+            if line.evidence and not quiet:
                 yield f"            {'':<{width}}  by {line.evidence}"
         if len(under) > MAX_SHOWN:
             yield f"  … and {len(under) - MAX_SHOWN:,} more; --format json has all of them"

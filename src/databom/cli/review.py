@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from databom.model import times
-from databom.model.text import printable
+from databom.model.text import counted, printable
 from databom.tasks.rotating import signed_by
 from databom.trust.root import MarketplaceRole, Role, TrustedKey, TrustRoot
 
@@ -46,11 +46,11 @@ def as_dict(root: TrustRoot, now: datetime) -> dict[str, Any]:
 def _lines(root: TrustRoot, now: datetime) -> Iterator[str]:
     yield f"trust root {root.digest}"
     left = days_left(root, now)
-    when = f"in {_count(left, 'day')}" if now < root.expires else click.style("EXPIRED", fg="red")
+    when = f"in {counted(left, 'day')}" if now < root.expires else click.style("EXPIRED", fg="red")
     yield f"version {root.version}, expires {times.format(root.expires)} ({when})"
     if root.envelope is not None:
         keyids = signed_by(root)
-        yield f"signed by {_count(len(keyids), 'root key')} of this version"
+        yield f"signed by {counted(len(keyids), 'root key')} of this version"
         yield from (f"  {keyid}" for keyid in keyids)
     elif root.version == 1:
         yield "not signed: that its commits are reviewed is what protects version 1"
@@ -88,7 +88,3 @@ def _key(root: TrustRoot, keyid: str, now: datetime) -> str:
 def _holders(root: TrustRoot) -> set[str]:
     roles = [*root.roles.values(), *root.marketplaces.values()]
     return {keyid for role in roles for keyid in role.keyids}
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -6,13 +6,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from msgspec import Struct
-from msgspec.structs import asdict
+from msgspec import Struct, to_builtins
 
 from databom.errors import ConfigError
 from databom.model.explanation import DECLARED, MISSING, Line, Strength
 from databom.model.lock import PIN_NAME
-from databom.model.text import printable
+from databom.model.text import counted, printable
 
 PRESENT = "present"
 """The use of a pin that was there, and is not known to have been used: only possible."""
@@ -150,17 +149,17 @@ class Affected(Struct, frozen=True):
         used = [one for one in self.runs if not one.is_possible]
         files = sum(len(one.models) for one in used)
         told = [
-            _count(len(self.releases), "release"),
-            _count(len(used), "run"),
-            f"{_count(files, 'output')} of them",
-            _count(len(self.versions), "registered version"),
+            counted(len(self.releases), "release"),
+            counted(len(used), "run"),
+            f"{counted(files, 'output')} of them",
+            counted(len(self.versions), "registered version"),
         ]
         if possible := len(self.runs) - len(used):
             told.insert(2, f"{possible} more where it was only present")
         end = (
-            f"of {_count(self.known, 'release')} and {_count(self.trainings, 'run')} that are known here"
+            f"of {counted(self.known, 'release')} and {counted(self.trainings, 'run')} that are known here"
             if self.is_whole
-            else f"{_count(len(self.untold), 'thing')} could not be looked at: unanswered"
+            else f"{counted(len(self.untold), 'thing')} could not be looked at: unanswered"
         )
         return f"{self.target}: {', '.join(told)}; {end}"
 
@@ -191,15 +190,11 @@ class Affected(Struct, frozen=True):
         return {
             "target": self.target,
             "complete": self.is_whole,
-            "releases": [asdict(one) for one in self.releases],
-            "runs": [{**asdict(one), "possible": one.is_possible} for one in self.runs],
-            "versions": [asdict(one) for one in self.versions],
+            "releases": [to_builtins(one) for one in self.releases],
+            "runs": [{**to_builtins(one), "possible": one.is_possible} for one in self.runs],
+            "versions": [to_builtins(one) for one in self.versions],
             "registry": self.registry,
-            "untold": [asdict(one) for one in self.untold],
+            "untold": [to_builtins(one) for one in self.untold],
             "known": {"releases": self.known, "runs": self.trainings},
             "trust": self.trust,
         }
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number:,} {word}{'' if number == 1 else 's'}"

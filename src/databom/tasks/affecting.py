@@ -92,6 +92,8 @@ class Found(NamedTuple):
 
     answer: Affected
     versions: tuple[TrackedVersion, ...]
+    manifests: tuple[Manifest, ...]
+    """Of the affected releases, where they are kept; without the assets that shards list."""
 
 
 def find(
@@ -106,9 +108,28 @@ def find(
     history = read_history(search, expired=root.expires <= now, progress=told)
     if asked.kind == "pin" and not any(asked.value in one.names for one in history.releases.values()):
         place.pin(asked.value)  # says which ones there are
+    return follow(place, asked, history, believed, root, now, told)
+
+
+def follow(
+    place: Project,
+    asked: Target,
+    history: History,
+    believed: Believed,
+    root: TrustRoot,
+    now: datetime,
+    told: Progress,
+) -> Found:
+    """As `find`, from a history that was read.
+
+    Raises:
+        StorageError: a kept file cannot be read.
+    """
     following = Following(asked, history, Manifests(place))
     following.follow(told)
-    releases = tuple(_release(*one, believed, place, now) for one in following.found())
+    found = list(following.found())
+    releases = tuple(_release(*one, believed, place, now) for one in found)
+    manifests = tuple(kept.received.read() for _, _, kept in found if kept is not None)
     tracked = ask_tracking(releases, following.runs(), {one.run for one in history.runs})
     answer = Affected(
         asked.shown,
@@ -116,12 +137,12 @@ def find(
         tracked.runs,
         tuple(map(told_version, tracked.versions)),
         tracked.shown,
-        (*history.untold, *following.untold, *tracked.untold),
+        (*history.absent, *history.untold, *following.untold, *tracked.untold),
         known=len(history.releases),
         trainings=len({one.run for one in history.runs}),
         trust=root.digest,
     )
-    return Found(answer, tracked.versions)
+    return Found(answer, tracked.versions, manifests)
 
 
 class Following:

@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from databom.log.events import read_entry
+from databom.log.events import Entry, read_entry
 from databom.model.affected import PRESENT, Untold, is_digest
 from databom.model.digest import sha256
 from databom.model.explanation import DECLARED, VERIFIED, Strength
@@ -28,7 +28,7 @@ from databom.tasks.surroundings import raw_pins
 from databom.trust.dsse import MAX_ENVELOPE_BYTES
 
 _DATASET = "dataset:"
-_PINNED = b'"pinned"'
+_NEEDLES = (b'"pinned"', b'"paid"')
 BEGUN = "begun"
 """The status of a run that is not closed."""
 
@@ -74,7 +74,12 @@ class History:
     runs: list[Known] = field(default_factory=list)
     releases: dict[str, Release] = field(default_factory=dict)
     """By the digest of the manifest."""
+    paid: dict[tuple[str, str], Entry] = field(default_factory=dict)
+    """Receipts that the log says were attached: by the manifest and the digest of the evidence."""
     untold: list[Untold] = field(default_factory=list)
+    """Runs that cannot be looked at."""
+    absent: tuple[Untold, ...] = ()
+    """The log, where it is not here."""
 
     def note(self, name: str, release: str, manifest: str, *, pinned: bool = False) -> None:
         """Know of a release; the first who names it says what it is called. What is no digest names none."""
@@ -116,7 +121,8 @@ def read_history(search: Search, *, expired: bool, progress: Progress) -> Histor
         used = tuple(_used(raw_pins(value["pins"])))
         where = f"begun here at {printable(value['started'])}, and not closed"
         history.add(Known(printable(value["run"]), used, (), BEGUN, None, None, None, DECLARED, where))
-    history.untold += _absent(search)
+    history.untold += _refused(search)
+    history.absent = _absent(search)
     return history
 
 
@@ -131,8 +137,8 @@ def _receipts(search: Search, history: History, progress: Progress) -> Iterator[
                 seen.add(sha256(raw))
                 if (found := search.believed(index, raw)) is not None:
                     yield found
-            elif _PINNED in raw:
-                _note_pinned(history, index, raw)
+            elif any(needle in raw for needle in _NEEDLES):
+                _note(history, index, raw)
             progress.update(index + 1, 0)
     finally:
         progress.stop()
@@ -145,17 +151,15 @@ def _receipts(search: Search, history: History, progress: Progress) -> Iterator[
                 yield found
 
 
-def _note_pinned(history: History, index: int, raw: bytes) -> None:
+def _note(history: History, index: int, raw: bytes) -> None:
+    """Know of what an event says: a release that was pinned, a receipt that was attached."""
     entry = read_entry(index, raw)
     said = entry.document if isinstance(entry.document, dict) else {}
-    name, release, manifest = (said.get(key) for key in ("name", "release", "manifest"))
-    if (
-        entry.kind == "pinned"
-        and isinstance(name, str)
-        and isinstance(release, str)
-        and isinstance(manifest, str)
-    ):
+    name, release, manifest = (str(said.get(key)) for key in ("name", "release", "manifest"))
+    if entry.kind in ("pinned", "paid"):
         history.note(name, release, manifest)
+    if entry.kind == "paid":
+        history.paid[manifest, str(said.get("evidence"))] = entry
 
 
 def _known(found: Found, expired: bool, history: History) -> Known:
@@ -222,14 +226,17 @@ def _used(dependencies: Iterable[Mapping[str, Any]]) -> Iterator[Used]:
         )
 
 
-def _absent(search: Search) -> Iterator[Untold]:
-    """What is missing of the project's own memory."""
+def _absent(search: Search) -> tuple[Untold, ...]:
+    """The log, where it is known not to be here."""
     log = search.log
-    if search.reader is None and log.kept():
-        told = "the log is not here, though checkpoints of it were kept: its runs are not known"
-        yield Untold(
-            log.location.shown, told, 'share one log: [log] location = "r2://…"; or ask in its clone'
-        )
+    if search.reader is not None or not log.kept():
+        return ()
+    told = "the log is not here, though checkpoints of it were kept: what only it says is not known"
+    do = 'share one log: [log] location = "r2://…"; or ask in its clone'
+    return (Untold(log.location.shown, told, do),)
+
+
+def _refused(search: Search) -> Iterator[Untold]:
     for one in search.refused:
         told = "a receipt that is not believed: what its run used is not known"
         yield Untold(printable(one, 300), told, "databom log verify, or ask whoever keeps the trust root")

@@ -14,9 +14,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from xml.etree import ElementTree as ET
 
-from databom.checks.formats.texts import LIMIT, all_of, approvals, counted, is_blocking, lines, title
+from databom.checks.formats.texts import LIMIT, all_of, approvals, is_blocking, lines, title
 from databom.model.finding import Finding, Report, Reports, Severity
-from databom.model.text import printable
+from databom.model.text import counted, printable
 
 MAX_SHOWN = 100
 """Findings shown of one code; `--format json` has all of them."""

@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from databom.checks.formats.texts import all_of, approvals, counted, is_blocking, title
+from databom.checks.formats.texts import all_of, approvals, is_blocking, title
 from databom.model.finding import Finding, Report, Reports, Severity, Verdict
-from databom.model.text import printable
+from databom.model.text import counted, printable
 
 T = TypeVar("T")
 

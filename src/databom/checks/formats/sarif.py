@@ -16,9 +16,9 @@ from urllib.parse import quote
 
 from databom import __version__
 from databom.checks.formats.codes import meaning
-from databom.checks.formats.texts import LIMIT, all_of, approvals, counted, is_blocking, lines, title
+from databom.checks.formats.texts import LIMIT, all_of, approvals, is_blocking, lines, title
 from databom.model.finding import Finding, Report, Reports, Severity, Verdict
-from databom.model.text import printable
+from databom.model.text import counted, printable
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 MAX_RESULTS = 5_000

@@ -35,11 +35,6 @@ def lines(finding: Finding) -> Iterator[str]:
             yield f"{word} {printable(text, LIMIT)}"
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 finding`, `2 findings`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def approvals(report: Report) -> Iterator[str]:
     """What people accepted of a report: each approval in a line, safe to print."""
     if report.approvals:
