@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -15,7 +16,7 @@ import trustme
 
 from databom import __version__
 from databom.checks.integrity import check_integrity
-from databom.errors import ConfigError, PluginError, UnreachableError
+from databom.errors import ConfigError, DatabomError, PluginError, UnreachableError
 from databom.model.finding import Report, Subject
 from databom.storage.reader import open_reader
 from databom.storage.tree import LocalTree
@@ -237,6 +238,23 @@ class Elsewhere(LocalTree):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("url", ["dask://127.0.0.1:1", "dask+tls://127.0.0.1:1"])
+def test_a_client_that_found_nobody_is_closed_at_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the collector comes to it while the next one is made, and its finalizer waits for that one's lock."""
+    from distributed import Client
+
+    monkeypatch.setattr("databom.tasks.executors.CONNECT_SECONDS", 1)
+    gc.disable()
+    try:
+        with pytest.raises(DatabomError) as refused, executor_at(url):
+            pass
+        assert refused.value.__cause__ is not None
+        left = [one for one in gc.get_objects() if isinstance(one, Client) and one.status != "closed"]
+        assert left == []
+    finally:
+        gc.enable()
+
+
 def test_nobody_at_the_address_is_exit_3(house: House) -> None:
     house.pinned("--no-dvc")
     answer = house.cli("verify", "--executor", "dask://127.0.0.1:9")

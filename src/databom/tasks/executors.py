@@ -26,6 +26,7 @@ import re
 import secrets
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, InvalidStateError, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -126,12 +127,14 @@ def _connected(address: str, url: str) -> Iterator[Any]:
     try:
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, TimeoutError) as error:
+        _close_half_made(error)
         raise UnreachableError(
             f"{trouble} does not answer",
             where=url,
             hint="see that it runs and that this machine may reach it",
         ) from error
     except Exception as error:
+        _close_half_made(error)
         raise PluginError(
             f"{trouble} cannot be used: {_words(error)}",
             hint="compare the versions of dask and distributed there and here; for TLS, see Dask's configuration",
@@ -142,6 +145,19 @@ def _connected(address: str, url: str) -> Iterator[Any]:
     finally:
         with contextlib.suppress(Exception):  # it may be gone; what it had to say has been said
             client.close(timeout=5)
+
+
+def _close_half_made(error: BaseException) -> None:
+    """Close the client whose making ended in this error; only the frames of the error know it.
+
+    Its finalizer would do it, whenever the garbage collector comes to it. But that takes a lock of distributed's that is
+    not reentrant, and if the same thread holds it just then, for its next client, it waits for itself for ever.
+    """
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if hasattr(client := frame.f_locals.get("self"), "wait_for_workers"):
+            with contextlib.suppress(Exception):
+                client.close(timeout=5)
+            return
 
 
 def _require_workers(client: Any, trouble: str, url: str) -> None:
