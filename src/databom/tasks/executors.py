@@ -150,11 +150,12 @@ def _connected(address: str, url: str) -> Iterator[Any]:
 def _close_half_made(error: BaseException) -> None:
     """Close the client whose making ended in this error; only the frames of the error know it.
 
-    Its finalizer would do it, whenever the garbage collector comes to it. But that takes a lock of distributed's that is
-    not reentrant, and if the same thread holds it just then, for its next client, it waits for itself for ever.
+    Its finalizer would do it, whenever the garbage collector comes to it. But that takes a lock of distributed's that
+    is not reentrant, and if the same thread holds it just then, for its next client, it waits for itself for ever.
     """
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        if hasattr(client := frame.f_locals.get("self"), "wait_for_workers"):
+        client: Any = frame.f_locals.get("self")
+        if hasattr(client, "wait_for_workers"):
             with contextlib.suppress(Exception):
                 client.close(timeout=5)
             return
