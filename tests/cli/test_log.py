@@ -239,6 +239,17 @@ def test_the_key_is_the_clones_own_or_the_one_that_is_named(
         remember(place, PINNED)
 
 
+def test_a_role_that_asks_for_more_keys_than_sign_here_says_so(house: House) -> None:
+    """The key is one of the role; that it signs alone is what is wrong."""
+    house.ok("init")
+    house.ok("key", "new", house.base / "second.pem")
+    house.ok("trust", "add", house.base / "second.pem.pub", "--role", "log", "--threshold", "2")
+    with pytest.raises(ConfigError, match="asks for 2 keys, and 1 of its 2") as caught:
+        remember(Project.load(house.project), PINNED)
+    assert "threshold" in (caught.value.hint or "")
+    assert "role `log`" in str(caught.value)
+
+
 def test_a_log_is_verified_without_a_project(house: House, place: Project) -> None:
     trust = house.project / "provenance" / "trust.json"
     answer = house.json("log", "verify", "--log", folder(house), "--trust", trust, cwd=house.base)
