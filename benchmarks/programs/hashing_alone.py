@@ -23,5 +23,5 @@ manifest, data = map(Path, sys.argv[1:])
 listed = msgspec.json.decode(manifest.read_bytes(), type=Listed).assets
 assets = likely(listed)
 assert assets is not None
-right = sum(found.right for found in survey(assets, LocalTree(data)))
+right = sum(found.right for _, found in survey(assets, LocalTree(data)))
 os._exit(right != count_in(listed))  # at once, as the command line leaves

@@ -15,9 +15,11 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPool
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from databom.checks import engine, measuring
 from databom.checks.engine import BATCH_FILES, GIVE_UP_AFTER, WINDOW, plan
@@ -35,7 +37,9 @@ from databom.checks.integrity import (
 )
 from databom.checks.measuring import SMALL_BYTES
 from databom.errors import PluginError, StorageError, UnreachableError
+from databom.model import listings
 from databom.model.finding import Report, Severity, Subject, Verdict
+from databom.model.listings import Encoded, likely
 from databom.model.manifest import Asset
 from databom.storage.hashing import EMPTY_SHA256
 from databom.storage.tree import FileStat, LocalTree
@@ -102,6 +106,16 @@ class Shuffled(Executor):
 @pytest.fixture
 def tree(tmp_path: Path) -> LocalTree:
     return LocalTree(plant(tmp_path / "tree", FILES))
+
+
+class Walked(Encoded):
+    """A long list that says how often somebody has walked over all of it."""
+
+    walks = 0
+
+    def parts(self) -> Iterator[tuple[Asset, ...]]:
+        self.walks += 1
+        return super().parts()
 
 
 def codes(answer: Integrity) -> list[tuple[str, str | None]]:
@@ -777,3 +791,24 @@ def test_objects_beside_a_release_are_a_warning() -> None:
     many = check_objects([], [f"{i:04}" for i in range(MOST_LISTED + 5)], frozenset())
     assert len(many) == MOST_LISTED + 1
     assert many[-1].what == "5 more objects are not in the manifest"
+
+
+@pytest.mark.parametrize("wrong", [["0001.txt"], ["0001.txt", "0700.txt"], []])
+def test_a_doubt_decodes_no_more_of_a_long_list_than_its_own_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: list[str]
+) -> None:
+    """A table of all assets would be hundreds of bytes for each of them, for one file that does not match."""
+    monkeypatch.setattr(listings, "FEW", 10)
+    monkeypatch.setattr(listings, "PART", 32)
+    files = {f"{number:04}.txt": b"%d" % number for number in range(800)}
+    plain = manifest_of(files)
+    text = msgspec.json.encode([{"path": a.path, "sha256": a.sha256, "size": a.size} for a in plain.assets])
+    encoded = likely(msgspec.Raw(text))
+    assert isinstance(encoded, Encoded)
+    long = Walked(msgspec.Raw(text), encoded._starts, is_verbatim=True)
+    long.length = len(files)
+    tree = LocalTree(plant(tmp_path / "tree", {**files, **dict.fromkeys(wrong, b"?")}))
+    answer = check_integrity(replace(plain, assets=long), tree)
+    assert answer == check_integrity(plain, tree)
+    assert [finding.subject for finding in answer.findings] == wrong
+    assert long.walks == 0

@@ -432,7 +432,7 @@ def test_e08_a_row_that_lies_is_the_end_of_all_rows_also_of_a_run_that_is_cut_sh
     manifest, tree = manifest_of(FILES), LocalTree(root)
     with remembering(manifest.assets, tree, cache) as memory:
         reading = survey(manifest.assets, tree, memory=memory)
-        while "d1/001" not in {outcome.path for outcome in next(reading).outcomes}:
+        while "d1/001" not in {outcome.path for outcome in next(reading)[1].outcomes}:
             pass
         reading.close()
     assert check(root, cache).summary.unchanged == 0

@@ -87,7 +87,7 @@ def test_h03_a_log_that_was_restored_from_an_older_backup(house: House, shared: 
     restore()
     answer = house.json("log", "verify", cwd=reader)
     assert (answer.code, answer.blocking) == (1, {"log.rolled-back"})
-    (finding,) = answer.findings
+    (finding,) = (one for one in answer.findings if one["code"] == "log.rolled-back")
     assert finding["subject"] == "provenance/checkpoint"
     assert ("3 entries" in finding["expected"], "2 entries" in finding["found"]) == (True, True)
     # The chain alone cannot show it: who has only older checkpoints sees a whole log.
@@ -110,5 +110,7 @@ def test_h04_a_log_that_was_rewritten_with_its_own_key(house: House, shared: str
     assert house.json("log", "verify", cwd=house.project).code == 0
     answer = house.json("log", "verify", "--log", f"{shared}/false", cwd=reader)
     assert (answer.code, answer.blocking) == (1, {"log.forked"})
-    assert answer.findings[0]["subject"] == "provenance/checkpoint"
+    assert [one["subject"] for one in answer.findings if one["severity"] == "block"] == [
+        "provenance/checkpoint"
+    ]
     assert house.json("log", "verify", cwd=reader).code == 0

@@ -267,7 +267,7 @@ def test_what_an_unchecked_list_names_outside_the_folder_is_not_opened(tmp_path:
         begun = Begun(assets, tree, memory=True)
         outcomes = []
         right = 0
-        for found in survey(assets, tree, begun=begun):
+        for _, found in survey(assets, tree, begun=begun):
             right += found.right
             outcomes += found.outcomes
         assert right == len(good), right

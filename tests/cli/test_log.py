@@ -71,7 +71,7 @@ def test_what_happened_is_shown_in_order(house: House, place: Project) -> None:
 
 def test_a_whole_log_is_verified_and_kept_in_two_places(house: House, place: Project) -> None:
     answer = house.json("log", "verify")
-    assert (answer.code, answer.codes) == (0, set())
+    assert (answer.code, answer.codes) == (0, {"log.development"})
     log = answer.report["log"]
     raw = (house.project / "provenance" / "checkpoint").read_bytes()
     origin, size, root = outsider_opens(raw, log["vkeys"][0])
@@ -140,8 +140,9 @@ def test_h04_another_history_under_the_same_key(house: House, place: Project) ->
     assert house.json("log", "verify").code == 0
     answer = house.json("log", "verify", "--checkpoint", house.base / "kept")
     assert (answer.code, answer.blocking) == (1, {"log.forked"})
-    assert "3 entries" in answer.findings[0]["expected"]
-    assert "4 entries" in answer.findings[0]["found"]
+    [told] = [one for one in answer.findings if one["code"] == "log.forked"]
+    assert "3 entries" in told["expected"]
+    assert "4 entries" in told["found"]
 
 
 def test_a_checkpoint_that_cannot_be_used(house: House, place: Project) -> None:
@@ -238,6 +239,17 @@ def test_the_key_is_the_clones_own_or_the_one_that_is_named(
         remember(place, PINNED)
 
 
+def test_a_role_that_asks_for_more_keys_than_sign_here_says_so(house: House) -> None:
+    """The key is one of the role; that it signs alone is what is wrong."""
+    house.ok("init")
+    house.ok("key", "new", house.base / "second.pem")
+    house.ok("trust", "add", house.base / "second.pem.pub", "--role", "log", "--threshold", "2")
+    with pytest.raises(ConfigError, match="asks for 2 keys, and 1 of its 2") as caught:
+        remember(Project.load(house.project), PINNED)
+    assert "threshold" in (caught.value.hint or "")
+    assert "role `log`" in str(caught.value)
+
+
 def test_a_log_is_verified_without_a_project(house: House, place: Project) -> None:
     trust = house.project / "provenance" / "trust.json"
     answer = house.json("log", "verify", "--log", folder(house), "--trust", trust, cwd=house.base)
@@ -257,6 +269,25 @@ def test_a_copy_of_the_log_elsewhere_is_held_against_what_was_kept(house: House,
     remember(place, PINNED)
     answer = house.json("log", "verify", "--log", copy)
     assert (answer.code, answer.blocking) == (1, {"log.rolled-back"})
+
+
+def test_a_log_that_only_a_development_key_signs_is_told(
+    house: House, place: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a receipt: a warning, until a key that was made for it signs the same history."""
+    answer = house.json("log", "verify")
+    [told] = [one for one in answer.findings if one["code"] == "log.development"]
+    assert (answer.code, told["severity"], told["subject"]) == (0, "warn", "checkpoint")
+    assert house.cli("log", "verify", "--strict").code == 1
+    trust = ("--trust", house.project / "provenance" / "trust.json")
+    elsewhere = house.json("log", "verify", "--log", folder(house), *trust, cwd=house.base)
+    assert (elsewhere.code, elsewhere.codes) == (0, {"log.development"})
+    house.ok("key", "new", house.base / "real.pem")
+    house.ok("trust", "add", house.base / "real.pem.pub", "--role", "log")
+    assert house.json("log", "verify").codes == {"log.development"}
+    monkeypatch.setenv("DATABOM_LOG_KEY", str(house.base / "real.pem"))
+    remember(Project.load(house.project), PINNED)
+    assert house.json("log", "verify", "--strict").codes == set()
 
 
 # --- entries of others, and of tomorrow ------------------------------------------------------------------
@@ -332,17 +363,17 @@ def witness(house: House, place: Project) -> Path:
 
 
 def test_a_witness_signs_what_continues_what_it_saw(house: House, place: Project, witness: Path) -> None:
-    assert house.json("log", "verify").codes == {"log.unwitnessed"}
+    assert house.json("log", "verify").codes == {"log.unwitnessed", "log.development"}
     assert house.cli("log", "verify", "--strict").code == 1
     line = house.ok("log", "witness", "--key", witness).out
     assert line.startswith("— databom.witness/")
-    assert house.json("log", "verify").codes == {"log.unwitnessed"}
+    assert house.json("log", "verify").codes == {"log.unwitnessed", "log.development"}
     house.ok("log", "witness", "--key", witness, "--attach", "--name", "witness.example/w1")
-    answer = house.json("log", "verify", "--strict")
-    assert (answer.code, len(answer.report["log"]["witnesses"])) == (0, 1)
+    answer = house.json("log", "verify")
+    assert (answer.codes, len(answer.report["log"]["witnesses"])) == ({"log.development"}, 1)
     assert "witness.example/w1" in house.ok("log", "proof", "0").out
     remember(place, PINNED)
-    assert house.json("log", "verify").codes == {"log.unwitnessed"}
+    assert house.json("log", "verify").codes == {"log.unwitnessed", "log.development"}
     house.ok("log", "witness", "--key", witness)
 
 

@@ -110,6 +110,40 @@ def test_c01_backwards_takes_a_flag_that_is_recorded(house: House) -> None:
     assert house.json("update", "pets", three).code == 0  # forwards again, without a flag
 
 
+def test_c01_a_pin_that_is_gone_is_pinned_again_as_the_advice_says(house: House) -> None:
+    """There is no pin that `update` could move: the memory of the dataset outlives its pin."""
+    house.init()
+    one, two, three = releases(house, 1, 2, 3)
+    house.ok("add", three, "--name", "pets")
+    document = lock(house)
+    del document["pins"]["pets"]
+    (house.project / "databom.lock").write_text(json.dumps(document))
+    refused = house.json("add", two, "--name", "pets")
+    assert (refused.code, refused.blocking) == (1, {"release.rollback"})
+    [told] = [one for one in refused.findings if one["code"] == "release.rollback"]
+    assert "databom add MANIFEST --allow-rollback" in told["do"]
+    assert lock(house)["pins"] == {}
+    allowed = house.json("add", two, "--name", "pets", "--allow-rollback")
+    assert allowed.code == 0
+    assert "release.rollback" in allowed.codes
+    [note] = lock(house)["seen"]["hn-pets"]["notes"]
+    assert "hn-pets@2: rollback allowed, from sequence 3" in note
+    shown = json.loads(house.ok("log", "show", "--format", "json").out)
+    assert [one["entry"]["rollback"] for one in shown if one["kind"] == "pinned"] == [False, True]
+    house.ok("update", "pets", three)
+    assert house.json("add", one, "--name", "more", "--no-dvc").blocking == {"release.rollback"}
+
+
+def test_c02_adding_allows_nothing_but_the_order(house: House) -> None:
+    house.init()
+    _, two = releases(house, 1, 2)
+    house.ok("add", two, "--name", "pets")
+    fork = house.release(NEWER, "--sequence", "2", version="2", folder="fork")
+    for name in ("pets", "more"):
+        answer = house.json("add", fork, "--name", name, "--allow-rollback", "--no-dvc")
+        assert "release.equivocation" in answer.blocking
+
+
 def test_c05_a_sequence_that_was_far_too_high_is_recovered_from(house: House) -> None:
     house.init()
     high = 2**53 - 1

@@ -141,7 +141,7 @@ def measure_all(
         PluginError: the executor broke.
     """
     how = _How(reader, executor, md5, _leases(leases, memory), doubts=False)
-    for found in _all(assets, how, memory, progress):
+    for _, found in _all(assets, how, memory, progress):
         yield from found.outcomes
     if memory is not None:
         yield from memory.known(assets)
@@ -156,11 +156,12 @@ def survey(
     memory: Memory | None = None,
     progress: Progress | None = None,
     begun: Begun | None = None,
-) -> Generator[Found, None, None]:
+) -> Generator[tuple[Batch, Found], None, None]:
     """As `measure_all`, in counts: how many assets are right, and the outcomes of those that are not plainly so.
 
-    What the memory knows is not among them: `memory.counts` tells, at the end. `begun` is a reading of these very
-    assets; it is gone on with unless the memory knows some of them.
+    Each comes with the assets that it is about; what was not tried comes with none. What the memory knows is not among
+    them: `memory.counts` tells, at the end. `begun` is a reading of these very assets; it is gone on with unless the
+    memory knows some of them.
     """
     how = _How(reader, executor, False, _leases(leases, memory), doubts=True)
     return _all(assets, how, memory, progress, begun)
@@ -220,7 +221,7 @@ def _all(
     memory: Memory | None,
     progress: Progress | None,
     begun: Begun | None = None,
-) -> Generator[Found, None, None]:
+) -> Generator[_Result, None, None]:
     left = assets if memory is None else memory.left(assets)
     if begun is not None and len(left) == len(assets):
         meter, results = begun.meter.seen_by(progress), begun.results
@@ -231,8 +232,7 @@ def _all(
         meter.assets = len(assets) - len(left)
         results = _read(left, how, meter)
     if memory is None:
-        for _, found in results:
-            yield found
+        yield from results
         return
     doubted = False
     for batch, found in results:
@@ -241,10 +241,9 @@ def _all(
             memory.note(listed[at].path, row)
         for outcome in found.outcomes:
             doubted = memory.is_contradicted_by(outcome) or doubted
-        yield found
+        yield batch, found
     if doubted:
-        for _, found in _read(memory.forget(assets), how, meter):
-            yield found
+        yield from _read(memory.forget(assets), how, meter)
 
 
 def _read(

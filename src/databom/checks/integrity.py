@@ -32,7 +32,7 @@ from databom.storage.staging import PARTIAL
 from databom.storage.tree import Kind, LocalTree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Executor
 
     from databom.checks.engine import Begun
@@ -108,8 +108,8 @@ def check_integrity(
             progress=progress,
         )
         return check_outcomes(manifest, every, reader.shown)
-    tally = _Tally(manifest.assets, reader.shown)
-    for found in survey(
+    tally = _Tally(len(manifest.assets), reader.shown)
+    for batch, found in survey(
         manifest.assets,
         reader,
         executor=executor,
@@ -120,8 +120,10 @@ def check_integrity(
     ):
         tally.hashed += found.right
         tally.bytes += found.size
+        # Of a long list a doubt decodes its own part, and no more: a table of all assets would hold all of them.
+        listed = {asset.path: asset for asset in batch} if found.outcomes else {}
         for outcome in found.outcomes:
-            tally.add(outcome)
+            tally.add(outcome, listed)
     if memory is not None:
         tally.unchanged, size = memory.counts(manifest.assets)
         tally.bytes += size
@@ -161,30 +163,28 @@ def check_outcomes(manifest: Manifest, outcomes: Iterable[Outcome], where: str =
         known.get(asset.path) or Outcome(asset.path, error=_missing(asset.path))
         for asset in sorted(manifest.assets, key=attrgetter("path"))
     ]
-    tally = _Tally(manifest.assets, where)
+    tally = _Tally(len(manifest.assets), where)
+    listed = {asset.path: asset for asset in manifest.assets}
     for outcome in ordered:
-        tally.add(outcome)
+        tally.add(outcome, listed)
     return replace(tally.answer(), outcomes=tuple(ordered))
 
 
 class _Tally:
     """Counts, and the problems of what is not right, compared as they come."""
 
-    def __init__(self, assets: Sequence[Asset], where: str) -> None:
-        self._assets = assets
+    def __init__(self, total: int, where: str) -> None:
+        self._total = total
         self._where = where
-        self._by_path: dict[str, Asset] = {}
         self._problems: list[tuple[str, Problem]] = []
         self._linked: list[Outcome] = []
         self._unchecked = self._failed = self._checked_unread = 0
         self._gave_up = False
         self.bytes = self.hashed = self.unchanged = 0
 
-    def add(self, outcome: Outcome) -> None:
-        """One outcome of an asset."""
-        if not self._by_path:
-            self._by_path = {asset.path: asset for asset in self._assets}
-        problem = compare(self._by_path[outcome.path], outcome, self._where)
+    def add(self, outcome: Outcome, listed: Mapping[str, Asset]) -> None:
+        """One outcome of an asset; `listed` has that one, unless the outcome is an error."""
+        problem = outcome.error or compare(listed[outcome.path], outcome, self._where)
         if problem is not None:
             self._problems.append((outcome.path, problem))
             self._failed += not problem.code.startswith("storage.")
@@ -202,7 +202,7 @@ class _Tally:
 
     def answer(self, *, part: bool = False) -> Integrity:
         """What it comes to; of a part of a release, every finding."""
-        total, checked = len(self._assets), self.hashed + self.unchanged + self._checked_unread
+        total, checked = self._total, self.hashed + self.unchanged + self._checked_unread
         if checked + self._unchecked != total:  # never a pass: somebody's executor lost or invented answers
             raise PluginError(
                 f"there are {checked + self._unchecked:,} answers for {total:,} assets",

@@ -5,7 +5,8 @@ Recomputed from the entries, not from what the log says about itself. In this or
 1. the newest checkpoint: its form, and who signed it (`signature.`);
 2. every entry is hashed, every tile compared, up to the root of the checkpoint (`log.corrupt`, at the first place);
 3. every older checkpoint somebody kept: the log begins with it (`log.rolled-back`, `log.forked`);
-4. where the trust root names witnesses: enough of them saw the checkpoint (`log.unwitnessed`).
+4. where the trust root names witnesses: enough of them saw the checkpoint (`log.unwitnessed`);
+5. somebody signed it whose key is no development key (`log.development`).
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def audit(reader: LogReader, anchors: Mapping[str, Checkpoint], speakers: Speake
             require_continued(reader, older)
         except InputError as error:
             findings += [_about(one, where) for one in findings_of(error)]
-    findings += _unwitnessed(reader.opened, speakers)
+    findings += [*_unwitnessed(reader.opened, speakers), *_development(reader.opened)]
     return Audit(tuple(findings), reader.opened, len(anchors))
 
 
@@ -135,4 +136,17 @@ def _unwitnessed(opened: Opened, speakers: Speakers) -> Iterable[Finding]:
             expected=str(speakers.quorum),
             found=str(len(opened.witnesses)),
             do="ask the witnesses: databom log witness LOCATION --key WITNESS.pem --attach",
+        )
+
+
+def _development(opened: Opened) -> Iterable[Finding]:
+    if opened.is_development:
+        yield Finding(
+            "log.development",
+            Severity.WARN,
+            "checkpoint",
+            "a development key signed this checkpoint: whoever can read that machine's files can make another log",
+            expected="a key that was made for the log, kept apart from the code",
+            found="a key that `databom init` made",
+            do="databom key new FILE; databom trust add FILE.pub --role log; set DATABOM_LOG_KEY=FILE",
         )

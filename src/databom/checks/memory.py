@@ -198,5 +198,5 @@ def _rollback(
         found=found,
         do="make sure that this was decided"
         if notes
-        else "ask for the newest release; going back is recorded by: databom update NAME MANIFEST --allow-rollback",
+        else "ask for the newest release; going back is recorded by --allow-rollback of databom update or add",
     )

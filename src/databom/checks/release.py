@@ -162,6 +162,6 @@ def _check_order(manifest: Manifest, seen: Seen, *, known: bool, asked: bool) ->
             f"not newer than what this project has already seen of {printable(manifest.dataset_id)}, by {name}",
             expected=f"after {newest}" if name != "order" else newest,
             found=found,
-            do="ask the marketplace for its newest release; to pin this one all the same: "
-            "databom update NAME MANIFEST --allow-rollback",
+            do="ask the marketplace for its newest release; to pin this one all the same: databom update NAME MANIFEST "
+            "--allow-rollback (where no pin is left: databom add MANIFEST --allow-rollback)",
         )

@@ -6,16 +6,27 @@ import click
 
 from databom.cli.options import Common, reporting
 
+_ALLOW_ROLLBACK = click.option(
+    "--allow-rollback", is_flag=True, help="Pin it even if it is not newer. This is recorded in databom.lock."
+)
+
 
 @click.command()
 @click.argument("manifest")
 @click.option("--name", help="The pin's name. Default: made from the dataset id.")
 @click.option("--root", metavar="URL", help="Where the assets are. Default: the manifest's own directory.")
 @click.option("--path", metavar="DIR", help="Where the assets go. Default: data/NAME.")
+@_ALLOW_ROLLBACK
 @click.option("--no-dvc", is_flag=True, help="Write no stage into dvc.yaml.")
 @reporting
 def add(
-    options: Common, manifest: str, name: str | None, root: str | None, path: str | None, no_dvc: bool
+    options: Common,
+    manifest: str,
+    name: str | None,
+    root: str | None,
+    path: str | None,
+    allow_rollback: bool,
+    no_dvc: bool,
 ) -> None:
     """Pin a release: fetch its manifest, prove who signed it, register its DVC stage.
 
@@ -24,7 +35,15 @@ def add(
     """
     from databom.tasks.adding import add as task
 
-    report = task(manifest, name=name, root=root, path=path, dvc=not no_dvc, project=options.project)
+    report = task(
+        manifest,
+        name=name,
+        root=root,
+        path=path,
+        allow_rollback=allow_rollback,
+        dvc=not no_dvc,
+        project=options.project,
+    )
     pinned = f"{report.subject.release} is pinned as {report.subject.name}; `databom sync` fetches its assets"
     options.answer(report, passed=pinned)
 
@@ -56,9 +75,7 @@ def sync(options: Common, names: tuple[str, ...], refetch: bool, full: bool) -> 
 @click.command()
 @click.argument("name")
 @click.argument("manifest", required=False)
-@click.option(
-    "--allow-rollback", is_flag=True, help="Pin it even if it is not newer. This is recorded in databom.lock."
-)
+@_ALLOW_ROLLBACK
 @click.option("--no-dvc", is_flag=True, help="Leave dvc.yaml as it is.")
 @reporting
 def update(options: Common, name: str, manifest: str | None, allow_rollback: bool, no_dvc: bool) -> None:

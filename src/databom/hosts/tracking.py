@@ -89,6 +89,11 @@ class Tracking:
             ],
         )
 
+    def tag(self, run_id: str, name: str) -> str | None:
+        """A run's tag, as the server has it now. One call."""
+        value = self._client.get_run(run_id).data.tags.get(name)
+        return value if isinstance(value, str) else None
+
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set tags, replacing those of the same name. One call up to 100 tags, one more for each further 100."""
         from mlflow.entities import RunTag

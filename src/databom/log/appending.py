@@ -186,9 +186,15 @@ class Log:
         known = {signer.public.keyid for signer in self._signers} & set(self._speakers.log)
         ids = ", ".join(sorted(signer.public.keyid[:16] for signer in self._signers))
         hint = "databom trust add FILE.pub --role log, or name another key in DATABOM_LOG_KEY"
-        if not known or len(known) < self._speakers.threshold:
+        if not known:
             raise ConfigError(
                 f"the log's key {ids} is not one that the trust root's role `log` asks for", hint=hint
+            )
+        if len(known) < self._speakers.threshold:
+            raise ConfigError(
+                f"the trust root's role `log` asks for {self._speakers.threshold} keys, and {len(known)} of its "
+                f"{len(self._speakers.log)} signs here ({ids})",
+                hint="one key signs what commands write: set the role's threshold to 1",
             )
         now = times.now()
         known = {keyid for keyid in known if self._speakers.log[keyid].is_valid_at(now)}

@@ -79,6 +79,7 @@ def _parcel(ready: Ready) -> spool.Parcel:
         tags=dict(ready.tags),
         files={f"{FOLDER}/{name}": data for name, data in ready.files.items()} if ready.attach else {},
         models=ready.models if ready.attach else (),
+        was_killed=ready.was_killed,
     )
 
 

@@ -25,7 +25,7 @@ from databom.mlflow.delivery import Refused, Server
 from databom.mlflow.gathering import Gathering
 from databom.mlflow.place import Place
 from databom.mlflow.telling import Telling
-from databom.model.trainings import BOM_FILE
+from databom.model.trainings import BOM_FILE, VERDICT_TAG
 
 if TYPE_CHECKING:
     from databom.hosts.tracking import Dataset, Tracking
@@ -179,7 +179,7 @@ class Record:
             return
         owed = self._owed()
         try:
-            verdict = owed.tags["databom.verdict"]
+            verdict = owed.tags[VERDICT_TAG]
             waits = self._closing.close(
                 status,
                 verdict,
@@ -300,6 +300,8 @@ class Record:
                 server.call(lambda page=page: credit(tracking, page, owed.credit))  # type: ignore[misc]
                 self._pages[page] = owed.credit
         tags = {key: value for key, value in owed.tags.items() if self._tags.get(key) != value}
+        if "databom.receipt" in tags:  # an earlier ending's receipt may have been delivered meanwhile
+            tags[VERDICT_TAG] = owed.tags[VERDICT_TAG]
         if tags:
             server.call(lambda: tracking.set_tags(run_id, tags))
             self._tags.update(tags)
@@ -318,7 +320,7 @@ class Record:
             return None
         with self._lock:
             paths = tuple(self._paths)
-        floor = "fail" if self._earlier.get("databom.verdict") == "fail" else None
+        floor = "fail" if self._earlier.get(VERDICT_TAG) == "fail" else None
         return replace(evidence.used(snapshot(self.here.root), paths), floor=floor)
 
     def _owed(self) -> _Owed:

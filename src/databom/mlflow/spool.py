@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, field
 from msgspec.structs import asdict, replace
 
+from databom.model.trainings import VERDICT_TAG
+
 if TYPE_CHECKING:
     from databom.hosts.tracking import Dataset, Tracking
 
@@ -50,6 +52,8 @@ class Parcel(Struct, frozen=True):
     credit: str = ""
     models: tuple[str, ...] = ()
     """Logged models of the run, which get a copy of its receipt."""
+    was_killed: bool = False
+    """Whether nobody saw the run's end: then its verdict replaces any but a no that the run said itself."""
 
 
 def folder(root: str) -> Path:
@@ -90,6 +94,7 @@ def put(root: str, parcel: Parcel) -> bool:
         "versions": [list(one) for one in parcel.versions],
         "credit": parcel.credit,
         "models": list(parcel.models),
+        "was_killed": parcel.was_killed,
     }
     files.write_atomic(target, json.dumps(value, indent=1).encode(), mode=0o600)
     return True
@@ -103,9 +108,10 @@ def add(root: str, parcel: Parcel) -> bool:
     """
     before = read(path_of(root, parcel.run_id))
     if before is not None and before.tracking == parcel.tracking:
+        keeps_no = parcel.was_killed and before.tags.get(VERDICT_TAG) == "fail"
         parcel = replace(
             parcel,
-            tags={**before.tags, **parcel.tags},
+            tags={**before.tags, **parcel.tags, **({VERDICT_TAG: "fail"} if keeps_no else {})},
             files={**before.files, **parcel.files},
             manifests={**before.manifests, **parcel.manifests},
             inputs=parcel.inputs or before.inputs,
@@ -155,6 +161,7 @@ def read(path: Path) -> Parcel | None:
             versions=tuple((_text(name), _text(number)) for name, number in value.get("versions", ())),
             credit=_text(value.get("credit", "")),
             models=tuple(_text(one) for one in value.get("models", [])),
+            was_killed=value.get("was_killed") is True,
         )
     except (DatabomError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
@@ -242,8 +249,11 @@ def send(tracking: Tracking, parcel: Parcel, artifact_uri: str | None) -> None:
         tracking.put(parcel.run_id, artifact_uri, parcel.files)
     for version in parcel.versions:
         record.credit(tracking, version, parcel.credit)
-    if parcel.tags:
-        tracking.set_tags(parcel.run_id, parcel.tags)
+    tags = dict(parcel.tags)
+    if parcel.was_killed and tracking.tag(parcel.run_id, VERDICT_TAG) == "fail":
+        tags.pop(VERDICT_TAG, None)
+    if tags:
+        tracking.set_tags(parcel.run_id, tags)
     send_to_models(tracking, parcel)
 
 

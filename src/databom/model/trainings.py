@@ -5,7 +5,7 @@ Imported when a training starts: nothing of this imports anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,19 @@ SUBJECTS_FILE, DEPENDENCIES_FILE = "receipt.subjects.json", "receipt.dependencie
 """Lists that were moved out of a receipt that would have got too long."""
 CHECKPOINT_TAG = "databom.checkpoint"
 """The tag of a run that holds the log's checkpoint under which its receipt was proved."""
+VERDICT_TAG = "databom.verdict"
+"""The tag of a run that says what was known of its data. It is written together with that of its receipt."""
 RECORD_FILE, ENVIRONMENT_FILE, BOM_FILE = "run.json", "environment.txt", "bom.cdx.json"
+
+
+def was_killed(internal: Mapping[str, Any]) -> bool:
+    """Whether nobody saw a run's end, by its receipt's internalParameters: whoever closed it knows of no verdict."""
+    return bool(internal["status"] == ABORTED and internal["verdict"] == "unverified")
+
+
+def verdict_to_show(internal: Mapping[str, Any], shown: str | None) -> str:
+    """What a run's tag has to say of its data, where it says `shown`: a no stays of a run that was killed."""
+    return "fail" if was_killed(internal) and shown == "fail" else str(internal["verdict"])
 
 
 @dataclass(slots=True)

@@ -38,6 +38,7 @@ def add(
     name: str | None = None,
     root: str | None = None,
     path: str | None = None,
+    allow_rollback: bool = False,
     dvc: bool = True,
     project: Path | str | None = None,
     now: datetime | None = None,
@@ -52,6 +53,7 @@ def add(
         name: the pin's name; by default made from the dataset id.
         root: where the assets are; by default the manifest's own directory.
         path: where they go locally; by default `data/<name>`.
+        allow_rollback: as of `update`: what this project has seen of a dataset outlives its pins.
         dvc: write the stage into `dvc.yaml` where the project uses DVC.
         project: the project's folder; by default the one around the working directory.
         now: the time to judge by.
@@ -73,7 +75,18 @@ def add(
             received = receive(location, name=name)
         except (InputError, StorageError) as error:
             return Report(Subject(name), findings_of(error), policy=place.config.policy_digest)
-        return pin_release(place, location, received, name, happened, root=root, path=path, dvc=dvc, now=now)
+        return pin_release(
+            place,
+            location,
+            received,
+            name,
+            happened,
+            root=root,
+            path=path,
+            dvc=dvc,
+            allow_rollback=allow_rollback,
+            now=now,
+        )
 
 
 def pin_release(

@@ -252,7 +252,10 @@ class _Case(Struct, frozen=True):
             report = Report(
                 Subject(), findings, trust=believed.digest, policy=policy, approvals=settled.approvals
             )
-            return cls(place, None, believed.root, now, report, policy, is_believed=believed.root is not None)
+            is_believed = believed.root is not None and not any(
+                one.severity is Severity.BLOCK for one in believed.findings
+            )
+            return cls(place, None, believed.root, now, report, policy, is_believed=is_believed)
         judged = judge_pin(place, name, believed, now=now)
         judged = Gatekeeper.of(place, name, judged, believed, now).documents(judged)
         report = judged.report(name)

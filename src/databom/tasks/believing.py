@@ -23,6 +23,8 @@ from databom.tasks.rootfile import (
 )
 from databom.trust.root import TrustRoot, parse_root
 
+NOT_ACCEPTED = frozenset({"trust.rollback", "trust.changed"})
+"""The root in force is not the one that `databom trust update` accepted last, or not the one that was asked for."""
 _TRUST_FINDINGS = ("trust.weak-key", "trust.shared-key")
 
 

@@ -17,7 +17,7 @@ from msgspec import Struct, field
 
 from databom.checks.receipt import Receipt, check_receipt, moved_lists
 from databom.errors import InputError, MissingError, PluginError, StorageError
-from databom.log.checkpoint import open_checkpoint
+from databom.log.checkpoint import Speakers, open_checkpoint
 from databom.log.events import Entry, read_entry
 from databom.log.reading import LogReader
 from databom.log.tiles import WIDTH
@@ -73,7 +73,7 @@ class Search:
     def __init__(self, place: Project, root: TrustRoot, runs: Collection[str], now: datetime) -> None:
         self.place, self._root, self._now = place, root, now
         self.runs = tuple(runs)
-        self.log = ProjectLog.of(place)
+        self.log = ProjectLog.of(place, Speakers.of(root))
         self.refused: list[str] = []
         try:
             known = self.log.anchors(now).values()

@@ -16,7 +16,7 @@ from msgspec import Struct
 from databom.model.finding import Finding, Severity
 from databom.model.lock import PIN_NAME
 from databom.model.text import printable
-from databom.model.trainings import COMPLETED, DEPENDENCIES_FILE
+from databom.model.trainings import ABORTED, COMPLETED, DEPENDENCIES_FILE, VERDICT_TAG, verdict_to_show
 from databom.tasks.finding_receipts import Found, Search, elsewhere, notes_of, whole
 
 if TYPE_CHECKING:
@@ -187,8 +187,9 @@ class Said(Struct, frozen=True):
         """The tags that say something else than the receipt."""
         assert self.found is not None
         stated = {one.name: one for one in self.stated()}
+        internal = self._definition["internalParameters"]
         expected = {
-            "databom.verdict": str(self._definition["internalParameters"]["verdict"]),
+            VERDICT_TAG: verdict_to_show(internal, self.tags.get(VERDICT_TAG)),
             "databom.pins": ",".join(sorted(stated)),
         }
         for tag, value in expected.items():
@@ -198,7 +199,9 @@ class Said(Struct, frozen=True):
             yield "databom.receipt"
         for name, one in stated.items():
             for tag, said in ((f"databom.{name}.manifest", one.manifest), (f"databom.{name}.use", one.use)):
-                if tag in self.tags and self.tags[tag] != said:
+                # Whoever closes a run that was killed does not know what it used.
+                is_unknown = (internal["status"], said) == (ABORTED, PRESENT)
+                if tag in self.tags and self.tags[tag] != said and not is_unknown:
                     yield tag
 
 

@@ -16,7 +16,8 @@ from databom.log.checkpoint import Checkpoint, Speakers, open_checkpoint
 from databom.log.note import MAX_NOTE_BYTES
 from databom.model.finding import Finding, Severity
 from databom.storage.location import Location, parse_location
-from databom.tasks.believing import load_trust
+from databom.tasks.accepted import accepted_root
+from databom.tasks.believing import NOT_ACCEPTED, load_trust
 from databom.tasks.inside import require_inside
 from databom.tasks.project import Project, read_optional
 
@@ -131,11 +132,14 @@ def gone(location: Location, anchors: Mapping[str, Checkpoint]) -> tuple[Finding
 
 
 def _speakers(place: Project) -> Speakers:
+    """Whom the trust root in force lets speak for the log; where another was accepted, whom that one does."""
     believed = load_trust(place)
-    if believed.root is None:
-        problem = next(one for one in believed.findings if one.code.startswith("trust."))
+    replaced = next((one for one in believed.findings if one.code in NOT_ACCEPTED), None)
+    root = believed.root if replaced is None else accepted_root(place)
+    if root is None:
+        problem = replaced or next(one for one in believed.findings if one.code.startswith("trust."))
         raise ConfigError(f"the trust root is not believed: {problem.what}", hint=problem.do)
-    return Speakers.of(believed.root)
+    return Speakers.of(root)
 
 
 def key_file(place: Project, environ: Mapping[str, str] = os.environ) -> Path | None:

@@ -45,6 +45,8 @@ from databom.model.trainings import (
     RECEIPT_FILE,
     RECORD_FILE,
     SUBJECTS_FILE,
+    VERDICT_TAG,
+    was_killed,
 )
 from databom.storage import files, living
 from databom.storage.machine import machine
@@ -92,6 +94,8 @@ class Ready(Struct, frozen=True):
     attach: bool = True
     """Whether the tracking server gets the files, or the tags alone."""
     is_logged: bool = False
+    was_killed: bool = False
+    """Whether nobody saw its end: then the verdict among the tags takes back a yes of its own, and no no."""
 
 
 class Settled(Struct, frozen=True):
@@ -296,7 +300,9 @@ def _ready(root: Path, value: Mapping[str, Any]) -> Ready:
     receipt = files.read_bounded(place / RECEIPT_FILE, dsse.MAX_ENVELOPE_BYTES)
     proof = read_optional(place / PROOF_FILE, MAX_RECORD_BYTES)
     digest = sha256(receipt)
-    found, tags = {**_files(value), RECEIPT_FILE: receipt}, {"databom.receipt": digest}
+    internal = value["statement"]["predicate"]["buildDefinition"]["internalParameters"]
+    found = {**_files(value), RECEIPT_FILE: receipt}
+    tags = {"databom.receipt": digest, VERDICT_TAG: str(internal["verdict"])}
     if proof is not None:
         found[PROOF_FILE] = proof
         tags |= _anchor(proof)
@@ -314,6 +320,7 @@ def _ready(root: Path, value: Mapping[str, Any]) -> Ready:
         models=tuple(value["models"]),
         attach=value["attach"],
         is_logged=proof is not None,
+        was_killed=was_killed(internal),
     )
 
 

@@ -26,6 +26,7 @@ from databom.model import times
 from databom.storage import files
 from databom.storage.patience import PATIENCE, Patience
 from databom.storage.shelf import open_writable_shelf
+from databom.tasks.accepted import keep_accepted
 from databom.tasks.keyring import key_id
 from databom.tasks.logs import ANCHOR, VARIABLE, ProjectLog, key_file, log_key, read_kept
 from databom.tasks.project import Project
@@ -92,6 +93,7 @@ def remember_entries(place: Project, entries: Sequence[bytes], patience: Patienc
     indexes = writer.append(entries)
     assert writer.checkpoint is not None
     keep(log, writer.checkpoint)
+    keep_accepted(place)
     return Remembered(indexes, writer.checkpoint)
 
 

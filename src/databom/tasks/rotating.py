@@ -19,6 +19,7 @@ from databom.model import times
 from databom.model.finding import Report, Subject, Verdict
 from databom.model.lock import SeenRoot
 from databom.storage import files
+from databom.tasks.accepted import keep_accepted
 from databom.tasks.believing import check_remembered, parse_file
 from databom.tasks.keyring import read_private_key
 from databom.tasks.project import Project, exclusive_project, find_root
@@ -122,8 +123,9 @@ def trust_update(
         if root is not None and update.report.verdict is Verdict.PASS and update.changes:
             # The memory first: after a crash between the two, the old root is a rollback and this same update
             # repairs it. The other way round nothing could tell the new root from one that nobody accepted.
-            place.save_lock(place.lock.with_trust(SeenRoot(version=root.version, digest=root.digest)))
+            place = place.save_lock(place.lock.with_trust(SeenRoot(version=root.version, digest=root.digest)))
             files.write_atomic(place.trust_path, raw)
+            keep_accepted(place)
     return update
 
 

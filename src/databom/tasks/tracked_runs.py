@@ -23,7 +23,14 @@ from databom.log.tiles import WIDTH
 from databom.log.tlogproof import HEADER, MAX_PROOF_BYTES, parse_proof
 from databom.model.finding import Finding, Severity
 from databom.model.text import printable
-from databom.model.trainings import ABORTED, CHECKPOINT_TAG, DEPENDENCIES_FILE, PROOF_FILE
+from databom.model.trainings import (
+    ABORTED,
+    CHECKPOINT_TAG,
+    DEPENDENCIES_FILE,
+    PROOF_FILE,
+    VERDICT_TAG,
+    verdict_to_show,
+)
 from databom.tasks import tracked_files
 from databom.tasks.evidence import FOLDER, MAX_PINS_IN_TAGS, bounded
 from databom.tasks.finding_receipts import stated_run
@@ -164,7 +171,8 @@ def _held(
 
 def _tags(run: TrackedRun, newest: Logged, lists: Mapping[str, bytes]) -> Iterator[Finding]:
     internal = newest.internal
-    wanted = {"databom.receipt": newest.receipt.digest, "databom.verdict": str(internal["verdict"])}
+    verdict = verdict_to_show(internal, run.tags.get(VERDICT_TAG))
+    wanted = {"databom.receipt": newest.receipt.digest, VERDICT_TAG: verdict}
     known = tracked_files.expanded(newest.dependencies, DEPENDENCIES_FILE, lists)
     pins = [one for one in known if str(one.get("uri")).startswith("dataset:")]
     if pins:
