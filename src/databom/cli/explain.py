@@ -44,11 +44,12 @@ def explain(options: Common, target: str, html: Path | None) -> None:
         from databom.storage import files
 
         files.write_atomic(html, to_html(explanation).encode())
-    options.show(explanation.to_dict(), "\n".join(_text(explanation, quiet=options.quiet)))
+    options.show(explanation.to_dict(), "\n".join(text_of(explanation, quiet=options.quiet)))
     options.say(explanation.sentence())
 
 
-def _text(explanation: Explanation, *, quiet: bool) -> Iterator[str]:
+def text_of(explanation: Explanation, *, quiet: bool) -> Iterator[str]:
+    """The lines for people; with the evidence of each unless `quiet`."""
     yield click.style(explanation.asked, bold=True)
     width = max(len(line.title) for line in explanation.lines)
     for heading, lines in explanation.groups():

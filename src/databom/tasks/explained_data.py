@@ -24,7 +24,7 @@ from databom.tasks.gatekeeping import Gatekeeper
 from databom.tasks.judging import Judged, judge, judge_pin
 from databom.tasks.passed import MAX_REPORT_BYTES
 from databom.tasks.project import MAX_TRUST_BYTES, read_optional
-from databom.tasks.receiving import ENVELOPE_SUFFIX, TIMESTAMPS_SUFFIX, Received
+from databom.tasks.receiving import ENVELOPE_SUFFIX, TIMESTAMPS_SUFFIX, Received, kept
 
 if TYPE_CHECKING:
     from databom.hosts.git import Commit
@@ -70,11 +70,15 @@ def data_lines(case: Case) -> Generator[Line, None, list[Used]]:
 
 def used_by(case: Case) -> list[Used]:
     """The releases that the receipt names, each with what is kept of it."""
-    commit = None
-    if (code := case.dependency("code")) is not None:
-        commit = commit_at(case.place.root, digest_of(code, "gitCommit") or "")
+    commit = commit_of(case)
     pins = [one for one in case.dependencies if str(one.get("uri")).startswith("dataset:")]
     return [_used(case, one, commit) for one in pins]
+
+
+def commit_of(case: Case) -> Commit | None:
+    """The commit that the receipt names, where this clone has it."""
+    code = case.dependency("code")
+    return commit_at(case.place.root, digest_of(code, "gitCommit") or "") if code is not None else None
 
 
 def _used(case: Case, one: Mapping[str, Any], commit: Commit | None) -> Used:
@@ -89,18 +93,34 @@ def _used(case: Case, one: Mapping[str, Any], commit: Commit | None) -> Used:
 
 
 def _kept(case: Case, name: str, digest: str, commit: Commit | None) -> tuple[Judged | None, str, bool]:
-    """The manifest with a digest: as it is pinned, as this clone or git keeps it; and where that is."""
-    place, config = case.place, case.place.config
+    """The manifest with a digest, judged now; where it is, and whether it is the pinned one."""
+    received, where, is_pinned = received_by(case, name, digest, commit)
+    if received is None:
+        return None, "", False
+    try:
+        if is_pinned:
+            judged = judge_pin(case.place, name, case.believed, now=case.now, received=received)
+        else:
+            judged = judge(received, case.believed, config=case.place.config, now=case.now)
+    except (StorageError, ConfigError):
+        return None, "", False
+    return judged, where, is_pinned
+
+
+def received_by(
+    case: Case, name: str, digest: str, commit: Commit | None
+) -> tuple[Received | None, str, bool]:
+    """The manifest with a digest as it was received: pinned, or as this clone or git keeps it; and where that is."""
+    place = case.place
     path = place.manifest_path(name)
     shown = path.relative_to(place.root).as_posix()
     try:
-        if (pin := place.lock.pins.get(name)) is not None and pin.manifest == digest:
-            judged = judge_pin(place, name, case.believed, now=case.now)
-            if judged.manifest is not None and judged.manifest.digest == digest:
-                return judged, shown, True
+        pin = place.lock.pins.get(name)
+        received = kept(place, name) if pin is not None and pin.manifest == digest else None
+        if received is not None and sha256(received.manifest) == digest:
+            return received, shown, True
         if (received := equivocation.earlier(place, digest)) is not None:
-            where = f".databom/seen/{digest.removeprefix('sha256:')}.json"
-            return judge(received, case.believed, config=config, now=case.now), where, False
+            return received, f".databom/seen/{digest.removeprefix('sha256:')}.json", False
         if commit is not None:
             raw = commit.read(path, MAX_DOCUMENT_BYTES)
             if raw is not None and sha256(raw) == digest:
@@ -109,8 +129,7 @@ def _kept(case: Case, name: str, digest: str, commit: Commit | None) -> tuple[Ju
                     for suffix in (ENVELOPE_SUFFIX, TIMESTAMPS_SUFFIX)
                 ]
                 received = Received(raw, beside[0], beside[1] if beside[0] is not None else None)
-                where = f"{shown} in git at {commit.id[:12]}"
-                return judge(received, case.believed, config=config, now=case.now), where, False
+                return received, f"{shown} in git at {commit.id[:12]}", False
     except (StorageError, ConfigError):
         return None, "", False
     return None, "", False
