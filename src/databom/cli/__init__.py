@@ -39,6 +39,7 @@ _HOMES = {
     "approve": "approve",
     "attach": "evidence",
     "bom": "evidence",
+    "bundle": "bundle",
     "check": "verify",
     "demo": "demo",
     "doctor": "evidence",
