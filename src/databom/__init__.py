@@ -46,6 +46,7 @@ __getattr__, __dir__, _names = lazy_exports(
         "add": "databom.tasks",
         "approve": "databom.tasks",
         "attach": "databom.tasks",
+        "bundle": "databom.tasks",
         "check": "databom.tasks",
         "explain": "databom.tasks",
         "gate": "databom.tasks",
@@ -62,6 +63,7 @@ __getattr__, __dir__, _names = lazy_exports(
         "update": "databom.tasks",
         "use": "databom.tasks.use",
         "verify": "databom.tasks",
+        "verify_bundle": "databom.tasks",
         "waive": "databom.tasks",
     },
 )

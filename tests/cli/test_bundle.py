@@ -492,3 +492,123 @@ def test_a_run_on_data_that_was_not_known_to_hold(house: House) -> None:
     answer = house.json("bundle", "verify", file)
     assert (answer.code, answer.blocking) == (1, {"capture.verdict"})
     assert "capture.present" in answer.codes, answer.out
+
+
+# --- whoever means harm -------------------------------------------------------------------------------------
+
+
+def test_names_that_lead_elsewhere_lead_nowhere(made: Made, tmp_path: Path) -> None:
+    files = files_of(made.raw)
+    stated = json.loads(unpack(made.raw, max_files=99, max_name=240)[INDEX])
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in (
+        *(
+            "../evil",
+            "provenance/../../evil",
+            "/tmp/evil",
+            "provenance/evidence/../x.jws",
+            "C:/evil",
+            "a\\b",
+            "run/",
+        ),
+        *(
+            "run//x",
+            "run/.hidden",
+            "provenance/evidence/pets/../../../evil.jws",
+            "run/" + 240 * "x",
+            "databom.toml/x",
+        ),
+    ):
+        raw = b"evil"
+        line = {"path": name, "size": 4, "sha256": sha256(raw), "what": "document", "about": None}
+        lines = sorted([*stated["files"], line], key=lambda one: one["path"])
+        index = json.dumps(
+            {**stated, "files": lines}, sort_keys=True, separators=(",", ":"), ensure_ascii=False
+        )
+        for listed in (index.encode(), json.dumps(stated, sort_keys=True, separators=(",", ":")).encode()):
+            code, found, _ = judged(pack({**files, name: raw, INDEX: listed}), made, folder)
+            assert code == 1, name
+            assert found.keys() <= {"bundle.schema", "bundle.changed", "bundle.syntax"}, (name, found)
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_whatever_bit_is_flipped_the_answer_is_no(made: Made, tmp_path: Path) -> None:
+    for at in range(0, len(made.raw), 173):
+        bent = made.raw[:at] + bytes([made.raw[at] ^ 4]) + made.raw[at + 1 :]
+        code, found, _ = judged(bent, made, tmp_path)
+        assert (code, found.keys() <= {"bundle.syntax", "bundle.limit"}) == (1, True), at
+
+
+def test_a_file_that_cannot_be_read_is_no_answer(house: House) -> None:
+    os.mkfifo(house.base / "fifo")
+    for name in ("fifo", "nothing.zip", "."):
+        assert house.cli("bundle", "verify", house.base / name).code == 3, name
+    (house.base / "text").write_text("no zip")
+    assert house.json("bundle", "verify", house.base / "text").blocking == {"bundle.syntax"}
+
+
+# --- the log and the rest -----------------------------------------------------------------------------------
+
+
+def test_witnesses_are_in_it_and_are_asked_for(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.init()
+    own_key(house, monkeypatch)
+    house.ok("key", "new", house.base / "w.pem")
+    house.ok("trust", "add", house.base / "w.pem.pub", "--role", "witness")
+    house.ok("add", house.release(), "--name", "pets")
+    house.ok("sync")
+    run = trained()
+    house.ok("bundle", run.id, "-o", house.base / "alone.zip")
+    assert "log.unwitnessed" in house.json("bundle", "verify", house.base / "alone.zip").codes
+    house.ok("log", "witness", "--key", house.base / "w.pem", "--attach")
+    house.ok("bundle", run.id, "-o", house.base / "seen.zip")
+    answer = house.json("bundle", "verify", house.base / "seen.zip")
+    assert (answer.code, answer.codes) == (0, {"bundle.incomplete"})
+    raw = (house.base / "seen.zip").read_bytes()
+    files = files_of(raw)
+    checkpoint = files["log/checkpoint"]
+    without = checkpoint[: checkpoint.rindex("—".encode())]
+    unseen = {path: data.replace(checkpoint, without) for path, data in files.items()}
+    (house.base / "cut.zip").write_bytes(put_together(unseen, raw))
+    assert "log.unwitnessed" in house.json("bundle", "verify", house.base / "cut.zip").codes
+
+
+def test_a_run_that_has_not_ended_yet(made: Made, tmp_path: Path) -> None:
+    early = times.parse("2020-01-01T00:00:00Z")
+    code, found, _ = judged(made.raw, made, tmp_path, trust_digest=made.trust, now=early)
+    assert (code, found["receipt.invalid"]) == (1, "block")
+
+
+@pytest.mark.parametrize("name", ["policy", "trust", "environment", "code", "config"])
+def test_a_pin_may_be_called_as_something_else_in_a_receipt(
+    house: House, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    house.init()
+    own_key(house, monkeypatch)
+    house.ok("add", house.release(), "--name", name)
+    house.ok("sync")
+    run, file = trained(name), house.base / "run.zip"
+    house.ok("bundle", run.id, "-o", file)
+    answer = house.json("bundle", "verify", file)
+    assert (answer.code, answer.codes) == (0, {"bundle.incomplete"}), answer.out
+
+
+def test_the_lists_of_a_large_release(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.init()
+    own_key(house, monkeypatch)
+    house.ok(
+        "add", house.release({f"{n}.txt": b"x%d" % n for n in range(5)}, "--shard", "2"), "--name", "pets"
+    )
+    house.ok("sync")
+    run, file = trained(), house.base / "run.zip"
+    house.ok("bundle", run.id, "-o", file)
+    raw = file.read_bytes()
+    files = files_of(raw)
+    shards = [path for path in files if ".index/" in path]
+    assert len(shards) > 1
+    assert house.cli("bundle", "verify", file).code == 0
+    file.write_bytes(put_together({path: data for path, data in files.items() if path != shards[0]}, raw))
+    assert house.cli("bundle", "verify", file).code != 0
+    file.write_bytes(put_together({**files, shards[0]: files[shards[1]]}, raw))
+    assert house.cli("bundle", "verify", file).code == 1

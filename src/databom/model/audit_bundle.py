@@ -26,6 +26,8 @@ MAX_BYTES = 256 * 1024 * 1024
 """Of the whole archive: it is checked in memory."""
 MAX_FILES = 20_000
 MAX_PATH = 240
+MAX_RELEASES = 1_000
+"""Whether a payment is used twice is asked of each against each."""
 _MAX_INDEX_BYTES = 16 * 1024 * 1024
 
 RECEIPT, PROOF = "run/receipt.dsse.json", "run/receipt.tlog-proof"
@@ -156,17 +158,28 @@ def read_index(raw: bytes) -> Index:
         _refuse(
             "/files", "its files are not sorted, or one is listed twice", "each path once", "another order"
         )
+    releases = sum(one.what == "manifest" for one in index.files)
+    if releases > MAX_RELEASES:
+        _refuse(
+            "/files",
+            "it has too many releases",
+            f"at most {MAX_RELEASES:,}",
+            f"{releases:,}",
+            code="bundle.limit",
+        )
     for one in index.files:
         if what_is(one.path) != (one.what, one.about):
             _refuse(one.path, "this is no place for what the index says", str(what_is(one.path)), one.what)
     return index
 
 
-def _refuse(where: str | None, what: str, expected: str, found: str) -> NoReturn:
+def _refuse(
+    where: str | None, what: str, expected: str, found: str, *, code: str = "bundle.schema"
+) -> NoReturn:
     do = "make the bundle again: databom bundle RUN_ID -o FILE.zip"
     raise InputError(
         Problem(
-            "bundle.schema",
+            code,
             printable(where) if where else None,
             printable(what, 400),
             printable(expected),

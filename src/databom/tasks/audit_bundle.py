@@ -11,7 +11,7 @@ was signed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from databom.errors import ConfigError, InputError, StorageError
+from databom.errors import ConfigError, InputError, PluginError, StorageError
 from databom.hosts.git import Commit
-from databom.log.events import read_entry
+from databom.hosts.tracking import run_artifacts
 from databom.log.tlogproof import parse_proof
 from databom.model import times
 from databom.model.audit_bundle import (
@@ -30,6 +30,7 @@ from databom.model.audit_bundle import (
     LOCK,
     MAX_BYTES,
     MAX_FILES,
+    MAX_RELEASES,
     PARAMS,
     POLICY,
     PROOF,
@@ -46,34 +47,46 @@ from databom.model.config import MAX_CONFIG_BYTES, parse_config
 from databom.model.digest import sha256
 from databom.model.finding import Report, Subject
 from databom.model.lock import Lock, Pin, format_lock
-from databom.model.receipts import read_unsigned
 from databom.model.text import printable
-from databom.model.trainings import DEPENDENCIES_FILE, PROOF_FILE, RECEIPT_FILE, RECORD_FILE, SUBJECTS_FILE
+from databom.model.trainings import (
+    DEPENDENCIES_FILE,
+    PROOF_FILE,
+    RECEIPT_FILE,
+    RECORD_FILE,
+    SUBJECTS_FILE,
+)
 from databom.storage import files
 from databom.storage.redact import redact
 from databom.storage.storedzip import pack
 from databom.tasks.attached import (
-    JWS_SUFFIX,
     MAX_PROOFS,
     UNSIGNED_SUFFIX,
     evidence_files,
-    is_kept_for,
     read_evidence,
 )
-from databom.tasks.evidence import public_pin
+from databom.tasks.audit_bundle_named import (
+    POLICY_URI,
+    TRUST_URI,
+    concerns,
+    document_digest,
+    is_about,
+    named_as,
+    named_documents,
+    named_evidence,
+)
+from databom.tasks.evidence import FOLDER, public_pin
 from databom.tasks.explained_data import Used, commit_of, received_by, used_by
-from databom.tasks.explaining import Case, case_of, digest_of, runs_called, trusted
+from databom.tasks.explaining import Case, case_of, runs_called, trusted
 from databom.tasks.finding_receipts import Search
 from databom.tasks.inside import leads_out
 from databom.tasks.passed import MAX_REPORT_BYTES
 from databom.tasks.project import MAX_TRUST_BYTES, Project, read_optional
+from databom.trust.dsse import MAX_ENVELOPE_BYTES
 from databom.trust.jcs import canonical
-from databom.trust.proof import read_proof
 
 MAX_ENTRIES = 5_000
 """Of the log, beside the receipt: the newest ones."""
-_NAMED = ("paymentReceipts", "consent", "approvals")
-"""Annotations of a release in a receipt that name signed statements by digest."""
+_MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
 _OVERHEAD = 1_000
 """What a file costs beside its bytes: its headers, and its line in the index."""
 
@@ -134,9 +147,11 @@ def bundle(
     contents.add(TRUST, root.raw)
     _receipt(case, contents, with_params=params)
     _then(case, contents)
-    used = used_by(case)
-    for one in used:
-        _release(case, one, contents)
+    used, commit = used_by(case), commit_of(case)
+    for one in used[:MAX_RELEASES]:
+        _release(case, one, commit, contents)
+    for one in used[MAX_RELEASES:]:
+        contents.lack("manifest", one.name, f"a bundle has at most {MAX_RELEASES:,} releases")
     _pins(case, used, contents)
     _log(case, {one.manifest for one in used if one.manifest is not None}, contents)
     index = index_of(case.found.run, case.found.receipt.digest, contents.files, tuple(contents.absent))
@@ -159,10 +174,12 @@ class _Contents(Struct):
         place = what_is(path)
         if place is None:
             self.lack("document", printable(path), "no bundle has a file of that name")
-        elif len(self.files) + 1 >= MAX_FILES or self._size + len(raw) + _OVERHEAD > MAX_BYTES - _OVERHEAD:
-            self.lack(*place, "the bundle would be too large")
+            return
+        what, about = place[0], place[1] or path.removeprefix(RUN)
+        if len(self.files) + 1 >= MAX_FILES or self._size + len(raw) + _OVERHEAD > MAX_BYTES - _OVERHEAD:
+            self.lack(what, about, "the bundle would be too large")
         elif is_ours and redact(text := raw.decode("utf-8", "replace")) != text:
-            self.lack(*place, "something in it looks like a secret: remove that, and make the bundle again")
+            self.lack(what, about, "something in it looks like a secret: remove that, and make it again")
         else:
             self.files[path] = raw
             self._size += len(raw) + _OVERHEAD
@@ -197,16 +214,39 @@ def _receipt(case: Case, contents: _Contents, *, with_params: bool) -> None:
             )
         elif name not in (RECEIPT_FILE, PROOF_FILE):
             contents.add(RUN + name, raw, is_ours=name not in lists)
+    _documents(case, contents, skipped=() if with_params else (RECORD_FILE,))
     every = (*case.subjects, *case.dependencies)
     for name in lists:
         if any("moved" in (one.get("annotations") or {}) and one.get("name") == name for one in every):
             contents.lack("list", name, "it was moved out of the receipt, and is not kept here")
 
 
+def _documents(case: Case, contents: _Contents, skipped: Collection[str]) -> None:
+    """The documents that the receipt names and that were delivered to the tracking server: they count by digest."""
+    named = named_documents(case)
+    wanted = [name for name in sorted(named) if name not in skipped and RUN + name not in contents.files]
+    scheme, _, ident = case.found.run.partition(":")
+    if not wanted or any(one.about in wanted for one in contents.absent):
+        return
+    why, found = "it is not kept here", {}
+    if scheme == "mlflow":
+        limits = {RECEIPT_FILE: MAX_ENVELOPE_BYTES, **dict.fromkeys(wanted, _MAX_DOCUMENT_BYTES)}
+        try:
+            found = run_artifacts(ident, FOLDER, limits)
+            why = "the tracking server does not have the one that the receipt names"
+        except PluginError:  # its text names places of this machine
+            why = "it is not kept here, and no tracking server gave it"
+    for name in wanted:
+        if name in found and document_digest(name, found[name]) == named[name]:
+            contents.add(RUN + name, found[name], is_ours=True)
+        else:
+            contents.lack("document", name, why)
+
+
 def _then(case: Case, contents: _Contents) -> None:
     """The policy that held when the run ended; and the trust root of then, where another one is in force now."""
     place, commit = case.place, commit_of(case)
-    policy = _dependency(case, "policy")
+    policy = named_as(case, POLICY_URI)
     raw = _kept_then(
         commit, place.root / POLICY, MAX_CONFIG_BYTES, lambda found: policy in (None, _policy_digest(found))
     )
@@ -216,7 +256,7 @@ def _then(case: Case, contents: _Contents) -> None:
         contents.lack(
             "policy", None, "databom.toml is another one now, and the one of then is not in git here"
         )
-    trust = _dependency(case, "trust")
+    trust = named_as(case, TRUST_URI)
     if trust is None or trust == sha256(contents.files[TRUST]):
         return
     raw = _kept_then(commit, place.trust_path, MAX_TRUST_BYTES, lambda found: sha256(found) == trust)
@@ -228,15 +268,9 @@ def _then(case: Case, contents: _Contents) -> None:
         )
 
 
-def _dependency(case: Case, name: str) -> str | None:
-    one = case.dependency(name)
-    found = digest_of(one, "sha256") if one is not None else None
-    return f"sha256:{found}" if found else None
-
-
 def _kept_then(commit: Commit | None, path: Path, limit: int, is_it: Callable[[bytes], bool]) -> bytes | None:
     """A file of the project as it is, or as it was at the receipt's commit, whichever is the one that is meant."""
-    now = read_optional(path, limit)
+    now = _optional(path, limit)
     if now is not None and is_it(now):
         return now
     try:
@@ -244,6 +278,14 @@ def _kept_then(commit: Commit | None, path: Path, limit: int, is_it: Callable[[b
     except ConfigError:
         return None
     return then if then is not None and is_it(then) else None
+
+
+def _optional(path: Path, limit: int) -> bytes | None:
+    """The bytes of a file, None where they are not to be had, for whatever reason: then it is named as absent."""
+    try:
+        return read_optional(path, limit)
+    except (InputError, StorageError):
+        return None
 
 
 def _policy_digest(raw: bytes) -> str | None:
@@ -256,14 +298,14 @@ def _policy_digest(raw: bytes) -> str | None:
 # --- its releases --------------------------------------------------------------------------------------
 
 
-def _release(case: Case, one: Used, contents: _Contents) -> None:
+def _release(case: Case, one: Used, commit: Commit | None, contents: _Contents) -> None:
     """A manifest as received, with its signature, its shards, the proofs about it, and the report of its check."""
     place, name = case.place, one.name
     manifest = f"provenance/manifests/{name}.json"
     if one.manifest is None or what_is(manifest) is None or manifest in contents.files:
         contents.lack("manifest", name, "the receipt names it in a way that no pin has")
         return
-    received, _, is_pinned = received_by(case, name, one.manifest, commit_of(case))
+    received, _, is_pinned = received_by(case, name, one.manifest, commit)
     if received is None:
         contents.lack("manifest", name, f"the manifest with the digest {one.manifest} is not kept here")
         return
@@ -277,7 +319,7 @@ def _release(case: Case, one: Used, contents: _Contents) -> None:
         shards = ()
     for shard in shards or ():
         path = place.index_path(name) / shard.sha256
-        raw = read_optional(path, shard.size) if is_pinned else None
+        raw = _optional(path, shard.size) if is_pinned else None
         if raw is not None:
             contents.add(f"provenance/manifests/{name}.index/{shard.sha256}", raw)
         else:
@@ -290,7 +332,7 @@ def _release(case: Case, one: Used, contents: _Contents) -> None:
         contents.lack("evidence", name, f"the receipt names {digest}, which is not kept here")
     report = one.notes.get("decisionReport")
     if isinstance(report, str):
-        raw = read_optional(place.report_path(name), MAX_REPORT_BYTES)
+        raw = _optional(place.report_path(name), MAX_REPORT_BYTES)
         if raw is not None and sha256(raw) == report:
             contents.add(f"provenance/reports/{name}.json", raw, is_ours=True)
         else:
@@ -308,29 +350,11 @@ def _evidence(place: Project, name: str, manifest: str, contents: _Contents) -> 
             continue
         try:
             raw = read_evidence(path)
-        except (InputError, StorageError) as error:
-            contents.lack("evidence", name, f"{path.name}: {error}")
+        except (InputError, StorageError):
+            contents.lack("evidence", name, f"{path.name} is too large to be evidence, or cannot be read")
             continue
         if is_about(path.name, raw, manifest) is not False:
             contents.add(inside, raw, is_ours=path.name.endswith(UNSIGNED_SUFFIX))
-
-
-def named_evidence(notes: Mapping[str, Any]) -> set[str]:
-    """The digests of the signed statements that a receipt names for a release."""
-    lists = (notes.get(name) for name in _NAMED)
-    return {one for found in lists if isinstance(found, list) for one in found if isinstance(one, str)}
-
-
-def is_about(name: str, raw: bytes, manifest: str) -> bool | None:
-    """Whether a file of evidence is about the manifest with a digest; None where it is no evidence."""
-    if name.endswith(JWS_SUFFIX):
-        return is_kept_for(Path(name), manifest)
-    try:
-        if name.endswith(UNSIGNED_SUFFIX):
-            return read_unsigned(raw, file=name, digest="")[0] == manifest
-        return read_proof(raw, file=name).manifest == manifest
-    except InputError:
-        return None
 
 
 def _pins(case: Case, used: Collection[Used], contents: _Contents) -> None:
@@ -371,9 +395,3 @@ def _about(case: Case, manifests: Collection[str]) -> Iterator[int]:
     for index, raw in case.search.backwards(tuple(one.encode() for one in sorted(manifests))):
         if concerns(index, raw, manifests):
             yield index
-
-
-def concerns(index: int, raw: bytes, manifests: Collection[str]) -> bool:
-    """Whether an entry of the log is an event about one of these manifests."""
-    entry = read_entry(index, raw)
-    return isinstance(entry.document, dict) and entry.document.get("manifest") in manifests

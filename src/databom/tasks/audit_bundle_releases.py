@@ -14,7 +14,6 @@ from pathlib import PurePosixPath
 from msgspec import Struct
 from msgspec.structs import replace
 
-from databom.bom.cyclonedx import before_receipt
 from databom.log.events import read_entry
 from databom.model import times
 from databom.model.audit_bundle import LOCK, POLICY, RUN, TRUST_THEN
@@ -23,8 +22,18 @@ from databom.model.explanation import DATA, DECLARED, MISSING, RERUN, VERIFIED, 
 from databom.model.finding import Finding, Severity
 from databom.model.proofs import Proof, Proofs
 from databom.model.text import printable
-from databom.model.trainings import BOM_FILE, ENVIRONMENT_FILE, RECORD_FILE
-from databom.tasks.audit_bundle import is_about, named_evidence
+from databom.model.trainings import ENVIRONMENT_FILE, RECORD_FILE
+from databom.tasks.audit_bundle_named import (
+    ENVIRONMENT_URI,
+    POLICY_URI,
+    TRUST_URI,
+    document_digest,
+    is_about,
+    named_as,
+    named_documents,
+    named_evidence,
+    with_uri,
+)
 from databom.tasks.audit_bundle_reading import Bundle, mismatch, unanswered
 from databom.tasks.explained_data import Used, data_lines, used_by
 from databom.tasks.explained_rerun import command_of
@@ -104,7 +113,7 @@ def release_findings(then: Then, bundle: Bundle) -> Iterator[Finding]:
             what = "this manifest is not the one that the receipt names"
             yield mismatch(f"provenance/manifests/{one.name}.json", what, one.manifest, sha256(raw))
             continue
-        yield from _named(case, one, before)
+        yield from _named(one, before)
         if before is not None:
             is_used, is_judged = one.notes.get("use", PRESENT) != PRESENT, POLICY in bundle.files
             yield from (*before.doubts, *(before.policy if is_used and is_judged else ()))
@@ -131,33 +140,29 @@ def _uses(then: Then) -> Iterator[Finding]:
 
 
 def _policy(case: Case, bundle: Bundle) -> Iterator[Finding]:
-    named = case.dependency("policy")
-    digest = digest_of(named, "sha256") if named is not None else None
+    named, enclosed = named_as(case, POLICY_URI), case.place.config.policy_digest
     if POLICY not in bundle.files:
         if all(one.what != "policy" for one in bundle.index.absent):
             yield unanswered(
                 POLICY, "the bundle has no policy, so nobody can say what was allowed", "the policy"
             )
-    elif digest is None:
+    elif named is None:
         yield unanswered(
             POLICY, "the receipt names no policy, so the enclosed one is nobody's word", "a digest"
         )
-    elif case.place.config.policy_digest != f"sha256:{digest}":
-        what = "this is not the policy that held when the run ended"
-        yield mismatch(POLICY, what, f"sha256:{digest}", case.place.config.policy_digest)
+    elif named != enclosed:
+        yield mismatch(POLICY, "this is not the policy that held when the run ended", named, enclosed)
 
 
-def _named(case: Case, one: Used, judged: Judged | None) -> Iterator[Finding]:
+def _named(one: Used, judged: Judged | None) -> Iterator[Finding]:
     """The manifest against the other things that the receipt says of it."""
-    manifest, stated = judged.manifest if judged is not None else None, case.dependency(one.name)
-    if manifest is None or stated is None:
+    manifest = judged.manifest if judged is not None else None
+    if manifest is None:
         return
-    tree = digest_of(stated, "dirHash1")
-    if manifest.tree and manifest.tree != f"sha256:{tree}":
-        yield mismatch(
-            one.name, "the receipt names another tree than the manifest has", f"sha256:{tree}", manifest.tree
-        )
-    if manifest.release != one.release:
+    if manifest.tree and manifest.tree != one.tree:
+        what = "the receipt names another tree than the manifest has"
+        yield mismatch(one.name, what, str(one.tree), manifest.tree)
+    if printable(manifest.release) != one.release:
         yield mismatch(one.name, "the receipt calls this release otherwise", one.release, manifest.release)
 
 
@@ -232,7 +237,7 @@ def _evidence(then: Then, bundle: Bundle, owned_up: set[tuple[str, str | None]])
 def document_findings(then: Then, bundle: Bundle) -> Iterator[Finding]:
     """The documents beside the receipt: each is the one that it names; one that it does not name is told."""
     case = then.case
-    named = _documents(case)
+    named = named_documents(case)
     for file in bundle.index.files:
         if file.what != "document":
             continue
@@ -244,37 +249,25 @@ def document_findings(then: Then, bundle: Bundle) -> Iterator[Finding]:
                 file.path,
                 "nothing signed names this document: it is the word of whoever made the bundle",
             )
-        elif named[name] != (found := _digest(name, raw)):
+        elif named[name] != (found := document_digest(name, raw)):
             yield mismatch(
                 file.path, "this document is not the one that the receipt names", named[name], found
             )
-    trust = case.dependency("trust")
-    if TRUST_THEN in bundle.files and trust is not None:
-        stated = f"sha256:{digest_of(trust, 'sha256')}"
-        if stated != (found := sha256(bundle.files[TRUST_THEN])):
-            yield mismatch(TRUST_THEN, "this is not the trust root that the receipt names", stated, found)
-
-
-def _documents(case: Case) -> dict[str, str]:
-    """The documents that the receipt names, with their digests."""
-    byproducts = case.found.receipt.statement["predicate"]["runDetails"].get("byproducts")
-    every = [one for one in byproducts if isinstance(one, dict)] if isinstance(byproducts, list) else []
-    named: dict[str, str | None] = {str(one.get("name")): digest_of(one, "sha256") for one in every}
-    environment = case.dependency("environment")
-    named[ENVIRONMENT_FILE] = digest_of(environment, "sha256") if environment is not None else None
-    return {
-        RECORD_FILE if name.startswith("run/") else name: f"sha256:{digest}"
-        for name, digest in named.items()
-        if digest is not None
-    }
-
-
-def _digest(name: str, raw: bytes) -> str:
-    """Its digest; a BOM points to the receipt, which names it as it was before."""
-    try:
-        return sha256(before_receipt(raw) if name == BOM_FILE else raw)
-    except ValueError:
-        return "no BOM"
+    owned_up = {one.about for one in bundle.index.absent if one.what == "document"}
+    for name in sorted(named.keys() - owned_up - {RECORD_FILE}):
+        if RUN + name not in bundle.files:
+            yield Finding(
+                "bundle.incomplete",
+                Severity.WARN,
+                RUN + name,
+                "the receipt names this document, and it is not in the bundle",
+                expected=named[name],
+                found="no such file",
+                do="ask the team for it",
+            )
+    trust = named_as(case, TRUST_URI)
+    if TRUST_THEN in bundle.files and trust != (found := sha256(bundle.files[TRUST_THEN])):
+        yield mismatch(TRUST_THEN, "this is not the trust root that the receipt names", str(trust), found)
 
 
 # --- in words ------------------------------------------------------------------------------------------
@@ -302,25 +295,14 @@ def explanation_of(then: Then) -> Explanation:
 
 def _trust_line(case: Case) -> Line:
     """Whether the root that judges is the one of then."""
-    stated, judged_by = case.dependency("trust"), case.believed.digest
-    digest = digest_of(stated, "sha256") if stated is not None else None
-    if digest is None:
-        return Line(
-            "run", "trust root", "the receipt does not say which one was believed", MISSING, case.receipt
-        )
-    is_same = f"sha256:{digest}" == judged_by
-    told = (
-        "the same as when the run ended"
-        if is_same
-        else f"another one than when the run ended (sha256:{digest})"
-    )
-    return Line(
-        "run",
-        "trust root",
-        told,
-        case.said if is_same else DECLARED,
-        f"judged by {judged_by}; {case.receipt}",
-    )
+    stated, judged_by = named_as(case, TRUST_URI), case.believed.digest
+    if stated is None:
+        told = "the receipt does not say which one was believed"
+        return Line("run", "trust root", told, MISSING, case.receipt)
+    is_same = stated == judged_by
+    told = "the same as when the run ended" if is_same else f"another one than when the run ended ({stated})"
+    strength = case.said if is_same else DECLARED
+    return Line("run", "trust root", told, strength, f"{judged_by} judges; {case.receipt}")
 
 
 def _judged_lines(then: Then) -> Iterator[Line]:
@@ -346,18 +328,17 @@ def _again(then: Then) -> Iterator[Line]:
         )
         root = printable(pin.root, 400) if pin is not None and pin.root else "the place is not told"
         yield Line(RERUN, "assets", told, DECLARED if kept else MISSING, f"{root}; {LOCK}", one.name)
-    noted = case.dependency("environment")
-    digest = digest_of(noted, "sha256") if noted is not None else None
+    noted, digest = with_uri(case, ENVIRONMENT_URI), named_as(case, ENVIRONMENT_URI)
     listed = case.found.beside.get(ENVIRONMENT_FILE)
-    evidence = f"sha256:{digest} in the {case.receipt}"
-    if listed is not None and sha256(listed) == f"sha256:{digest}":
-        notes = notes_of(noted or {})
+    evidence = f"{digest} in the {case.receipt}" if digest else case.receipt
+    if noted is not None and listed is not None and sha256(listed) == digest:
+        notes = notes_of(noted)
         python = printable(f"Python {notes.get('python', '?')}, {notes.get('platform', '?')}")
         told = f"{python}; {len(listed.splitlines()):,} packages, in {RUN}{ENVIRONMENT_FILE}"
         yield Line(RERUN, "environment", told, case.said, evidence)
     else:
         told = "its list is not in the bundle" if digest else "nothing was noted of it"
-        yield Line(RERUN, "environment", told, MISSING, evidence if digest else case.receipt)
+        yield Line(RERUN, "environment", told, MISSING, evidence)
     yield Line(RERUN, "command", *command_of(case))
 
 

@@ -34,7 +34,7 @@ from databom.model.explanation import DECLARED, VERIFIED, Explanation, Line
 from databom.model.finding import Finding, Report, Severity, Subject, findings_of
 from databom.model.text import printable
 from databom.model.trainings import COMPLETED, DEPENDENCIES_FILE, SUBJECTS_FILE
-from databom.tasks.audit_bundle import concerns
+from databom.tasks.audit_bundle_named import concerns
 from databom.tasks.audit_bundle_reading import (
     Bundle,
     Enclosed,
@@ -55,7 +55,7 @@ from databom.tasks.believing import Believed, load_trust
 from databom.tasks.explaining import Case
 from databom.tasks.finding_receipts import Found, whole
 from databom.tasks.project import Project, find_root
-from databom.tasks.rootfile import is_named
+from databom.tasks.rootfile import is_named, require_digest
 
 OWN_WORD = "trust.unanswered"
 
@@ -97,6 +97,8 @@ def verify_bundle(
         StorageError: the file cannot be read.
     """
     file, now = Path(file), times.or_now(now)
+    if trust_digest is not None:
+        require_digest(trust_digest)
     bundle, findings = open_bundle(file)
     if bundle is None:
         return BundleAnswer(_report(f"bundle {printable(file.name)}", findings, None))
@@ -144,10 +146,9 @@ def _whom(
     try:
         believed = load_trust(None, folder / TRUST, digest)
     except ConfigError as error:
-        if digest is not None and "--trust-digest" in str(error):
-            raise
+        told = printable(str(error).replace(f"{folder}/", ""), 300)
         return None, (
-            mismatch(TRUST, f"the enclosed trust root is none: {error}", "a trust root", "another document"),
+            mismatch(TRUST, f"the enclosed trust root is none: {told}", "a trust root", "another document"),
         )
     if digest is not None or believed.root is None:
         return believed, believed.findings
@@ -204,7 +205,7 @@ def _judged(
         )
     if not receipt.is_believed:
         return None, findings
-    findings += _stated(receipt, bundle)
+    findings += _stated(receipt, bundle, now)
     log, more = _log(bundle, place, Speakers.of(believed.root), now)
     findings += more
     predicate = receipt.statement["predicate"]
@@ -235,12 +236,23 @@ def _judged(
     return explanation_of(then), findings
 
 
-def _stated(receipt: Receipt, bundle: Bundle) -> Iterator[Finding]:
+def _stated(receipt: Receipt, bundle: Bundle, now: datetime) -> Iterator[Finding]:
     """What the receipt says of itself."""
     predicate = receipt.statement["predicate"]
     run = predicate["runDetails"]["metadata"]["invocationId"]
     if run != bundle.index.run:
         yield changed(RECEIPT, "the index is about another run", printable(bundle.index.run), str(run))
+    ended = times.parse(str(predicate["runDetails"]["metadata"]["finishedOn"]))
+    if ended > now + times.CLOCK_SKEW:
+        yield Finding(
+            "receipt.invalid",
+            Severity.BLOCK,
+            printable(str(run)),
+            "the run has not ended yet, by this machine's clock, and what holds then nobody knows",
+            expected=f"before {times.format(now)}",
+            found=times.format(ended),
+            do="check this machine's clock; then ask the team",
+        )
     internal = predicate["buildDefinition"]["internalParameters"]
     verdict, status = str(internal["verdict"]), str(internal["status"])
     if verdict != "pass" or status != COMPLETED:

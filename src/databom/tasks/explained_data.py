@@ -44,6 +44,8 @@ class Used(Struct, frozen=True):
     """The kept manifest, judged now; None where it is not kept."""
     where: str
     is_pinned: bool
+    tree: str | None = None
+    """Digest of the tree, as the receipt has it."""
 
     @property
     def signed(self) -> Strength:
@@ -89,7 +91,11 @@ def _used(case: Case, one: Mapping[str, Any], commit: Commit | None) -> Used:
     judged, where, is_pinned = None, "", False
     if manifest is not None and PIN_NAME.match(name):
         judged, where, is_pinned = _kept(case, name, manifest, commit)
-    return Used(name, release, manifest, notes_of(one), judged, where, is_pinned)
+    tree = digest_of(one, "dirHash1")
+    return Used(
+        *(name, release, manifest, notes_of(one), judged, where, is_pinned),
+        tree=f"sha256:{tree}" if tree else None,
+    )
 
 
 def _kept(case: Case, name: str, digest: str, commit: Commit | None) -> tuple[Judged | None, str, bool]:
