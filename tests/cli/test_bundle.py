@@ -11,12 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
+import databom
+from cli.test_x402 import PAYLOAD, URL, by_joserfc, trust
+from databom.log.events import Pinned
 from databom.model import times
 from databom.model.audit_bundle import INDEX, Absent
 from databom.model.digest import sha256
 from databom.storage.storedzip import pack, unpack
-from databom.tasks import verify_bundle
+from databom.tasks import Project, verify_bundle
+from databom.tasks.remembering import remember
 from databom.trust.proof import sign_proof
 from support.bundled import Made, absent_in, files_of, made, put_together, with_old_index
 from support.explained import alone, committed, many_pins, own_key, trained
@@ -96,7 +101,8 @@ def test_whom_to_believe(house: House, made: Made, tmp_path: Path) -> None:
     # A digest believes the enclosed root, wherever one stands, and only if it is that one.
     assert house.cli("bundle", "verify", file, "--trust-digest", made.trust).code == 0
     wrong = house.json("bundle", "verify", file, "--trust-digest", "sha256:" + 64 * "0", cwd=outside)
-    assert (wrong.code, "trust.changed" in wrong.blocking) == (1, True)
+    assert (wrong.code, wrong.blocking) == (1, {"trust.changed"})
+    assert wrong.report["bundle"]["explanation"] is None
     assert house.cli("bundle", "verify", file, "--trust-digest", "sha256:0", cwd=outside).code == 2
     assert house.cli("bundle", "verify", file, "--trust", house.base / "no.json", cwd=outside).code == 2
 
@@ -442,6 +448,33 @@ def test_a_payment_and_what_becomes_of_it(paying: Team) -> None:
     assert house.cli("bundle", "verify", file).code == 1
 
 
+def test_an_x402_receipt_is_for_the_place_that_the_log_names(paying: Team) -> None:
+    key = ed25519.Ed25519PrivateKey.generate()
+    trust(paying, key)
+    paying.policy(payment="signed", payer=str(PAYLOAD["payer"]))
+    release = paying.pin(code=1)
+    paying.repin(release, "pets", source=URL)
+    assert paying.attach(by_joserfc(key, "Ed25519", {**PAYLOAD, "transaction": "0xabc"})).code == 0
+    house = paying.house
+    house.ok("sync")
+    run, file = trained(), house.base / "edited.zip"
+    house.ok("bundle", run.id, "-o", file)
+    answer = house.json("bundle", "verify", file)
+    assert (answer.code, answer.blocking) == (1, {"bundle.mismatch"})
+    about = {
+        "name": "pets",
+        "release": "sim-pets@1",
+        "manifest": release.digest,
+        "tree": "sha256:" + 64 * "0",
+    }
+    remember(Project.load(), Pinned(**about, source=URL, keyids=(), trust="sha256:" + 64 * "0"))
+    house.ok("bundle", run.id, "-o", house.base / "logged.zip")
+    answer = house.json("bundle", "verify", house.base / "logged.zip")
+    assert answer.code == 0, answer.out
+    [paid] = [one for one in answer.report["bundle"]["explanation"]["lines"] if one["about"] == "paid"]
+    assert (paid["answer"][:15], paid["strength"]) == ("receipt: 0xabc,"[:15], "verified")
+
+
 def test_a_license_that_was_taken_back_since(paying: Team) -> None:
     house = paying.house
     release = paying.pin(license={"type": "commercial", "spdx": "CC-BY-4.0"})
@@ -483,8 +516,6 @@ def test_years_later(made: Made, tmp_path: Path) -> None:
 def test_a_run_on_data_that_was_not_known_to_hold(house: House) -> None:
     house.init()
     house.ok("add", house.release(), "--name", "never-read-by-any-test")  # and never synced
-    import databom
-
     with databom.training("cats") as run:
         pass
     file = house.base / "run.zip"
@@ -578,6 +609,20 @@ def test_a_run_that_has_not_ended_yet(made: Made, tmp_path: Path) -> None:
     early = times.parse("2020-01-01T00:00:00Z")
     code, found, _ = judged(made.raw, made, tmp_path, trust_digest=made.trust, now=early)
     assert (code, found["receipt.invalid"]) == (1, "block")
+
+
+def test_pins_that_differ_in_case_alone(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.init()
+    own_key(house, monkeypatch)
+    release = house.release()
+    for name in ("pets", "Pets"):
+        house.ok("add", release, "--name", name, "--path", f"data/{name.encode().hex()}")
+    house.ok("sync")
+    with databom.training("cats") as run:
+        pass
+    file = house.base / "run.zip"
+    house.ok("bundle", run.id, "-o", file)
+    assert house.cli("bundle", "verify", file).code == 0
 
 
 @pytest.mark.parametrize("name", ["policy", "trust", "environment", "code", "config"])

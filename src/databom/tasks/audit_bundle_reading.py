@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from databom.checks.release import pin_of
 from databom.errors import ConfigError, InputError, MissingError, Problem, StorageError
@@ -103,11 +104,8 @@ def _index(stated: bytes | None) -> Index:
 def _compared(index: Index, members: Mapping[str, bytes]) -> Iterator[Finding]:
     """Whether the archive holds what its index says, and nothing else."""
     stated = {one.path: one for one in index.files}
-    folded: dict[str, str] = {}
     for path in sorted({*members, *stated}):
         shown = printable(path)
-        if (other := folded.setdefault(path.casefold(), path)) != path:
-            yield changed(shown, "two names are one on some disks", "names that differ", printable(other))
         if path not in stated:
             yield changed(shown, "this file is in the archive and not in its index", "no such file", "a file")
         elif path not in members:
@@ -151,7 +149,7 @@ def laid_out(bundle: Bundle) -> Iterator[Path]:
     """A private folder with what a project has in `provenance/`, for the length of a block.
 
     Raises:
-        StorageError: it cannot be made.
+        StorageError: it cannot be made, or does not tell two names apart.
     """
     try:
         folder = tempfile.TemporaryDirectory(prefix="databom-bundle-")
@@ -163,6 +161,11 @@ def laid_out(bundle: Bundle) -> Iterator[Path]:
         for path, raw in bundle.files.items():
             assert what_is(path) is not None  # no other name leads anywhere
             if path.startswith("provenance/"):
+                if files.is_taken(root / path):
+                    raise StorageError(
+                        f"{path} and another file of the bundle have one name on this disk",
+                        hint="check it where upper and lower case differ: set TMPDIR to such a disk",
+                    )
                 files.write_atomic(root / path, raw, mode=0o600, durable=False)
         yield root
 
@@ -198,7 +201,9 @@ def as_project(bundle: Bundle, root: Path) -> tuple[Project, list[Finding]]:
 def _pin(name: str, raw: bytes, lock: Lock) -> Pin | None:
     known = lock.pins.get(name)
     if known is not None and known.manifest == sha256(raw):
-        return known
+        return replace(
+            known, root=known.source
+        )  # where assets are fetched from is nobody's word, and decides nothing
     try:
         manifest = read_manifest(raw)
     except InputError:

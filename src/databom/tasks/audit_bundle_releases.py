@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import PurePosixPath
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -23,6 +24,7 @@ from databom.model.finding import Finding, Severity
 from databom.model.proofs import Proof, Proofs
 from databom.model.text import printable
 from databom.model.trainings import ENVIRONMENT_FILE, RECORD_FILE
+from databom.tasks.attached import JWS_SUFFIX
 from databom.tasks.audit_bundle_named import (
     ENVIRONMENT_URI,
     POLICY_URI,
@@ -210,6 +212,7 @@ def _evidence(then: Then, bundle: Bundle, owned_up: set[tuple[str, str | None]])
                 yield mismatch(
                     file.path, "this report is not the one that the receipt names", named, file.sha256
                 )
+    yield from _sources(then, bundle)
     for one in then.used:
         for digest in sorted(named_evidence(one.notes) - digests[one.name]):
             if ("evidence", one.name) not in owned_up:
@@ -229,6 +232,32 @@ def _evidence(then: Then, bundle: Bundle, owned_up: set[tuple[str, str | None]])
                 found="no such file; one that was signed again by others has another digest",
                 do="ask the team for it",
             )
+
+
+def _sources(then: Then, bundle: Bundle) -> Iterator[Finding]:
+    """Whether the log, too, says where a manifest came from that an x402 receipt is for.
+
+    Such a receipt is for a place, and nobody has signed the lock, which says that the manifest came from there.
+    """
+    said = [read_entry(index, raw).document for index, raw in bundle.entries()]
+    pinned = {(one.get("manifest"), one.get("source")) for one in said if _is_pinned(one)}
+    what = (
+        "the log does not say that this release came from there, so an x402 receipt shows no payment for it"
+    )
+    for one in then.used:
+        folder = bundle.below(f"provenance/evidence/{one.name}/")
+        pin = then.case.place.lock.pins.get(one.name)
+        if pin is None or not any(name.endswith(JWS_SUFFIX) for name in folder):
+            continue
+        if (one.manifest, pin.source) not in pinned:
+            if said:
+                yield mismatch(one.name, what, "an entry `pinned` with this source", pin.source)
+            else:
+                yield unanswered(one.name, what, f"an entry `pinned` with the source {printable(pin.source)}")
+
+
+def _is_pinned(document: Any) -> bool:
+    return isinstance(document, dict) and document.get("event") == "pinned"
 
 
 # --- documents -----------------------------------------------------------------------------------------

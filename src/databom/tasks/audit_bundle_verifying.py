@@ -106,7 +106,7 @@ def verify_bundle(
         believed, doubts = _whom(bundle, folder, trust, trust_digest, project)
         findings += [*bundle.index.missing(), *doubts, *_expired(believed, now)]
         about = f"bundle of {printable(bundle.index.run)}"
-        if believed is None or believed.root is None:
+        if believed is None or believed.root is None or any(_is_refusal(one) for one in believed.findings):
             return BundleAnswer(_report(about, findings, believed), None, bundle.digest)
         explanation, more = _judged(bundle, folder, believed, now)
         if explanation is not None and any(one.code == OWN_WORD for one in doubts):
@@ -117,6 +117,11 @@ def verify_bundle(
 def _report(about: str, findings: list[Finding], believed: Believed | None) -> Report:
     trust = believed.digest if believed is not None else None
     return Report(Subject(), tuple(dict.fromkeys(findings)), trust=trust, about=about)
+
+
+def _is_refusal(finding: Finding) -> bool:
+    """Whether a trust root is not the one to judge by: then nothing is explained by it."""
+    return finding.severity is Severity.BLOCK
 
 
 def _declared(line: Line) -> Line:
@@ -211,7 +216,7 @@ def _judged(
     predicate = receipt.statement["predicate"]
     found = Found(
         receipt,
-        str(predicate["runDetails"]["metadata"]["invocationId"]),
+        printable(str(predicate["runDetails"]["metadata"]["invocationId"])),
         RECEIPT,
         log.index,
         f"{PROOF}: entry {log.index} of a log of {log.size:,}" if log.index is not None else None,
