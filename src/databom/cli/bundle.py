@@ -43,7 +43,7 @@ def bundle() -> None:
 )
 @reporting
 def make(options: Common, run: str | None, output: Path, params: bool) -> None:
-    """Write all that is kept about a training run into one archive: databom bundle RUN_ID -o FILE.zip.
+    """Write all that is kept about a training run into one archive.
 
     The receipt and its proof, every release with its signature and the evidence about it, what the log says of them,
     policy and trust root. No asset, no key; params and metrics only with --params. What is not kept is told, and named
@@ -79,7 +79,7 @@ def make(options: Common, run: str | None, output: Path, params: bool) -> None:
 )
 @reporting
 def verify(options: Common, file: Path, trust: Path | None, trust_digest: str | None) -> None:
-    """Check an archive that `databom bundle` made, from its bytes alone: no project, no network.
+    """Check such an archive from its bytes alone: no project, no network.
 
     Whom to believe says --trust, --trust-digest, or the project around. With none of them everything is checked by the
     enclosed trust root, and the answer is no better than "could not answer" (exit 3).
