@@ -411,6 +411,8 @@ def test_the_policy_and_the_root_of_then_come_out_of_git(
     (house.project / ".git").rename(house.base / "git")
     answer = house.json("bundle", run.id, "-o", house.base / "nogit.zip")
     assert (answer.code, {"bundle.unanswered", "bundle.incomplete"} <= answer.codes) == (3, True)
+    answer = house.json("bundle", "verify", house.base / "nogit.zip")
+    assert (answer.code, answer.blocking) == (3, {"bundle.unanswered"})
 
 
 @pytest.fixture

@@ -224,9 +224,10 @@ def _receipt(case: Case, contents: _Contents, *, with_params: bool) -> None:
 def _documents(case: Case, contents: _Contents, skipped: Collection[str]) -> None:
     """The documents that the receipt names and that were delivered to the tracking server: they count by digest."""
     named = named_documents(case)
-    wanted = [name for name in sorted(named) if name not in skipped and RUN + name not in contents.files]
+    known = {*skipped, *(one.about for one in contents.absent)}
+    wanted = [name for name in sorted(named) if name not in known and RUN + name not in contents.files]
     scheme, _, ident = case.found.run.partition(":")
-    if not wanted or any(one.about in wanted for one in contents.absent):
+    if not wanted:
         return
     why, found = "it is not kept here", {}
     if scheme == "mlflow":

@@ -130,10 +130,8 @@ def changed(subject: str | None, what: str, expected: str, found: str) -> Findin
 
 def mismatch(subject: str | None, what: str, expected: str, found: str) -> Finding:
     """`bundle.mismatch`: a document is not the one that a signed one names."""
-    return Finding(
-        *("bundle.mismatch", Severity.BLOCK, subject, what),
-        *(printable(expected, 400), printable(found, 400), _AGAIN),
-    )
+    told = (printable(expected, 400), printable(found, 400))
+    return Finding("bundle.mismatch", Severity.BLOCK, subject, what, *told, _AGAIN)
 
 
 def unanswered(subject: str, what: str, expected: str) -> Finding:
@@ -183,7 +181,7 @@ def as_project(bundle: Bundle, root: Path) -> tuple[Project, list[Finding]]:
             config = parse_config(bundle.files[POLICY], where=POLICY)
     except ConfigError as error:
         findings.append(
-            mismatch(POLICY, f"the enclosed policy is none: {error}", "a policy", "another document")
+            mismatch(POLICY, printable(f"this is no policy: {error}", 400), "a policy", "another document")
         )
     try:
         if LOCK in bundle.files:
@@ -201,9 +199,8 @@ def as_project(bundle: Bundle, root: Path) -> tuple[Project, list[Finding]]:
 def _pin(name: str, raw: bytes, lock: Lock) -> Pin | None:
     known = lock.pins.get(name)
     if known is not None and known.manifest == sha256(raw):
-        return replace(
-            known, root=known.source
-        )  # where assets are fetched from is nobody's word, and decides nothing
+        # Where assets were fetched from is nobody's word, and has to decide nothing.
+        return replace(known, root=known.source)
     try:
         manifest = read_manifest(raw)
     except InputError:
