@@ -47,6 +47,7 @@ __getattr__, __dir__, _names = lazy_exports(
         "affected": "databom.tasks",
         "approve": "databom.tasks",
         "attach": "databom.tasks",
+        "bundle": "databom.tasks",
         "check": "databom.tasks",
         "drill": "databom.tasks",
         "explain": "databom.tasks",
@@ -67,6 +68,7 @@ __getattr__, __dir__, _names = lazy_exports(
         "update": "databom.tasks",
         "use": "databom.tasks.use",
         "verify": "databom.tasks",
+        "verify_bundle": "databom.tasks",
         "waive": "databom.tasks",
     },
 )

@@ -119,9 +119,18 @@ ROOMS = (
     "evidence",
     "rerun",
     "drill",
+    "bundle",
 )
 CODE = re.compile(rf"(?:{'|'.join(ROOMS)})\.[a-z]+(?:-[a-z]+)*")
-FILES = {"receipt.tlog-proof", "log.pem", "manifest.json", "receipt.pem", "storage.py", "trust.json"}
+FILES = {
+    "bundle.json",
+    "receipt.tlog-proof",
+    "log.pem",
+    "manifest.json",
+    "receipt.pem",
+    "storage.py",
+    "trust.json",
+}
 """Look like codes and are file names."""
 PREFIXES = {"manifest", "lock", "trust"}
 """Documents the strict reader refuses under codes of their own: `<prefix>.syntax`, `<prefix>.limit`."""

@@ -75,7 +75,7 @@ def audit(reader: LogReader, anchors: Mapping[str, Checkpoint], speakers: Speake
             require_continued(reader, older)
         except InputError as error:
             findings += [_about(one, where) for one in findings_of(error)]
-    findings += [*_unwitnessed(reader.opened, speakers), *_development(reader.opened)]
+    findings += [*unwitnessed(reader.opened, speakers), *_development(reader.opened)]
     return Audit(tuple(findings), reader.opened, len(anchors))
 
 
@@ -126,7 +126,8 @@ def _compare(reader: LogReader, tile: Tile) -> None:
     refuse(tile_name(tile.level, tile.number), f"hash {at} of this tile is not that of the entries below it")
 
 
-def _unwitnessed(opened: Opened, speakers: Speakers) -> Iterable[Finding]:
+def unwitnessed(opened: Opened, speakers: Speakers) -> Iterable[Finding]:
+    """`log.unwitnessed` (warn) of a checkpoint that fewer witnesses have signed than the role asks for."""
     if len(opened.witnesses) < speakers.quorum:
         yield Finding(
             "log.unwitnessed",

@@ -86,6 +86,35 @@ def check_pin(manifest: Manifest, pin: Pin) -> Iterator[Finding]:
             return
 
 
+def pin_of(
+    manifest: Manifest,
+    *,
+    source: str,
+    root: str,
+    path: str,
+    keyids: tuple[str, ...] = (),
+    marketplace: str | None = None,
+) -> Pin:
+    """The pin that commits to this manifest, as `check_pin` compares it."""
+    return Pin(
+        release=manifest.release,
+        dataset_id=manifest.dataset_id,
+        version=manifest.version,
+        manifest=manifest.digest,
+        tree=manifest.tree,
+        source=source,
+        root=root,
+        path=path,
+        keyids=keyids,
+        marketplace=marketplace,
+        sequence=manifest.sequence,
+        issued_at=times.format(manifest.issued_at) if manifest.issued_at else None,
+        license=manifest.license.spdx,
+        creator_id=manifest.creator_id,
+        payment=stated_payment(manifest),
+    )
+
+
 def stated_payment(manifest: Manifest) -> str:
     """`<model>:<transaction_id>`, or `none`: how pins and run tags write a payment."""
     payment = manifest.payment

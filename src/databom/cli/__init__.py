@@ -40,6 +40,7 @@ _HOMES = {
     "approve": "approve",
     "attach": "evidence",
     "bom": "evidence",
+    "bundle": "bundle",
     "check": "verify",
     "demo": "demo",
     "doctor": "evidence",

@@ -28,7 +28,8 @@
 | `countries` | the countries there are, and words for several |
 | `proofs` | signed statements about a manifest |
 | `approvals` | what an approval or a waiver says |
-| `schemas/` | published JSON Schemas (draft 2020-12): `urn:databom:schema:manifest:v1`, `:approval:v1`, `:waiver:v1` |
+| `schemas/` | published JSON Schemas (2020-12): `urn:databom:schema:manifest:v1`, `:approval:v1`, `:waiver:v1`, … |
+| `audit_bundle` | what an archive about a run holds, and where |
 
 The shortest program:
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from msgspec import Struct, to_builtins
 
 from databom.errors import ConfigError
+from databom.model.digest import is_digest
 from databom.model.explanation import DECLARED, MISSING, Line, Strength
 from databom.model.lock import PIN_NAME
 from databom.model.text import counted, printable
@@ -17,7 +17,6 @@ PRESENT = "present"
 """The use of a pin that was there, and is not known to have been used: only possible."""
 MADE = "made"
 """Of a run that was asked about by what it made."""
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
 _FORMS = "creator:ID, dataset:ID, dataset:ID@VERSION, sha256:HEX, or a pin's name"
 
 Kind = Literal["creator", "dataset", "digest", "pin"]
@@ -42,11 +41,6 @@ class Target(Struct, frozen=True):
     def is_release(self, release: str) -> bool:
         """Whether this names the release `<dataset id>@<version>`, or its dataset."""
         return self.kind == "dataset" and (release == self.value or release.rpartition("@")[0] == self.value)
-
-
-def is_digest(text: str) -> bool:
-    """Whether a text is `sha256:` and 64 lower-case hex digits."""
-    return _DIGEST.match(text) is not None
 
 
 def parse_target(text: str) -> Target:

@@ -29,6 +29,11 @@ def sha256(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
+def is_digest(text: str) -> bool:
+    """Whether a text is `sha256:` and 64 lower-case hex digits."""
+    return _DIGEST.fullmatch(text) is not None
+
+
 def hex_of(digest: str) -> str:
     """The 64 hex digits of a `sha256:<hex>` digest.
 

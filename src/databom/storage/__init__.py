@@ -9,6 +9,7 @@ It may import `model` and `errors`; it imports fsspec, s3fs and urllib3 only whe
 * `s3`, `s3client`, `s3errors`: Cloudflare R2, AWS S3 and their likes through s3fs; what we ask, how, what came back.
 * `fast`, `fastclient`: buckets read by obstore, where it is installed and can be told all of that (docs/adr/0011).
 * `https`: marketplaces and web servers through urllib3 (docs/adr/0003).
+* `storedzip`: archives of one form, whose every byte is compared.
 * `answers`, `redact`: one wording for both; secrets kept out of the libraries' own logs.
 * `walking`, `spill`: a tree in the order of its paths, and sorted lines by the million on disk.
 * `tree`, `staging`, `files`: local trees that are never followed out of, verified files published without

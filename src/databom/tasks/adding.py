@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from databom.checks.release import stated_payment
+from databom.checks.release import pin_of
 from databom.errors import ConfigError, InputError, StorageError
 from databom.hosts import dvc_state, dvc_yaml
 from databom.log.events import Pinned
@@ -261,22 +261,13 @@ def _pin(
 ) -> Pin:
     assets = place.locate(root) if root is not None else location.parent
     old = place.lock.pins.get(name)
-    return Pin(
-        release=manifest.release,
-        dataset_id=manifest.dataset_id,
-        version=manifest.version,
-        manifest=manifest.digest,
-        tree=manifest.tree,
+    return pin_of(
+        manifest,
         source=location.stored,
         root=assets.stored,
         path=_local_path(place, path, old.path if old else f"data/{name}"),
         keyids=judged.keyids,
         marketplace=judged.marketplace,
-        sequence=manifest.sequence,
-        issued_at=times.format(manifest.issued_at) if manifest.issued_at else None,
-        license=manifest.license.spdx,
-        creator_id=manifest.creator_id,
-        payment=stated_payment(manifest),
     )
 
 

@@ -29,10 +29,9 @@ from databom.model.affected import (
     AffectedRun,
     Target,
     Untold,
-    is_digest,
     parse_target,
 )
-from databom.model.digest import hex_of
+from databom.model.digest import hex_of, is_digest
 from databom.model.explanation import DECLARED, Strength
 from databom.model.manifest import Manifest
 from databom.model.text import printable

@@ -16,14 +16,14 @@ from databom.model.explanation import DATA, DECLARED, MISSING, VERIFIED, Line, S
 from databom.model.finding import Severity
 from databom.model.lock import PIN_NAME
 from databom.model.text import printable
-from databom.tasks import equivocation
 from databom.tasks.explaining import Case, digest_of
 from databom.tasks.finding_receipts import notes_of
 from databom.tasks.gatekeeping import Gatekeeper
 from databom.tasks.judging import Judged, judge, judge_pin
-from databom.tasks.kept_manifests import committed
+from databom.tasks.kept_manifests import committed, kept_here
 from databom.tasks.passed import MAX_REPORT_BYTES
 from databom.tasks.project import read_optional
+from databom.tasks.receiving import Received
 
 if TYPE_CHECKING:
     from databom.hosts.git import Commit
@@ -43,6 +43,8 @@ class Used(Struct, frozen=True):
     """The kept manifest, judged now; None where it is not kept."""
     where: str
     is_pinned: bool
+    tree: str | None = None
+    """Digest of the tree, as the receipt has it."""
 
     @property
     def signed(self) -> Strength:
@@ -72,11 +74,15 @@ def data_lines(case: Case) -> Generator[Line, None, list[Used]]:
 
 def used_by(case: Case) -> list[Used]:
     """The releases that the receipt names, each with what is kept of it."""
-    commit = None
-    if (code := case.dependency("code")) is not None:
-        commit = commit_at(case.place.root, digest_of(code, "gitCommit") or "")
+    commit = commit_of(case)
     pins = [one for one in case.dependencies if str(one.get("uri")).startswith("dataset:")]
     return [_used(case, one, commit) for one in pins]
+
+
+def commit_of(case: Case) -> Commit | None:
+    """The commit that the receipt names, where this clone has it."""
+    code = case.dependency("code")
+    return commit_at(case.place.root, digest_of(code, "gitCommit") or "") if code is not None else None
 
 
 def _used(case: Case, one: Mapping[str, Any], commit: Commit | None) -> Used:
@@ -87,28 +93,39 @@ def _used(case: Case, one: Mapping[str, Any], commit: Commit | None) -> Used:
     judged, where, is_pinned = None, "", False
     if manifest is not None and PIN_NAME.match(name):
         judged, where, is_pinned = _kept(case, name, manifest, commit)
-    return Used(name, release, manifest, notes_of(one), judged, where, is_pinned)
+    tree = digest_of(one, "dirHash1")
+    return Used(
+        *(name, release, manifest, notes_of(one), judged, where, is_pinned),
+        tree=f"sha256:{tree}" if tree else None,
+    )
 
 
 def _kept(case: Case, name: str, digest: str, commit: Commit | None) -> tuple[Judged | None, str, bool]:
-    """The manifest with a digest: as it is pinned, as this clone or git keeps it; and where that is."""
-    place, config = case.place, case.place.config
-    path = place.manifest_path(name)
-    shown = path.relative_to(place.root).as_posix()
+    """The manifest with a digest, judged now; where it is, and whether it is the pinned one."""
+    received, where, is_pinned = received_by(case, name, digest, commit)
+    if received is None:
+        return None, "", False
     try:
-        if (pin := place.lock.pins.get(name)) is not None and pin.manifest == digest:
-            judged = judge_pin(place, name, case.believed, now=case.now)
-            if judged.manifest is not None and judged.manifest.digest == digest:
-                return judged, shown, True
-        if (received := equivocation.earlier(place, digest)) is not None:
-            where = f".databom/seen/{digest.removeprefix('sha256:')}.json"
-            return judge(received, case.believed, config=config, now=case.now), where, False
-        found = committed(place, name, digest, commit) if commit is not None else None
-        if found is not None:
-            return judge(found.received, case.believed, config=config, now=case.now), found.where, False
+        if is_pinned:
+            judged = judge_pin(case.place, name, case.believed, now=case.now, received=received)
+        else:
+            judged = judge(received, case.believed, config=case.place.config, now=case.now)
     except (StorageError, ConfigError):
         return None, "", False
-    return None, "", False
+    return judged, where, is_pinned
+
+
+def received_by(
+    case: Case, name: str, digest: str, commit: Commit | None
+) -> tuple[Received | None, str, bool]:
+    """The manifest with a digest as it was received: pinned, or as this clone or git keeps it; and where that is."""
+    try:
+        found = kept_here(case.place, name, digest)
+        if found is None and commit is not None:
+            found = committed(case.place, name, digest, commit)
+    except (StorageError, ConfigError):
+        return None, "", False
+    return (found.received, found.where, found.is_pinned) if found is not None else (None, "", False)
 
 
 # --- the answers ----------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ def rerun_lines(case: Case, used: list[Used]) -> Iterator[Line]:
         yield Line(RERUN, "manifest", *_manifest(one), one.name)
         yield Line(RERUN, "assets", *_assets(case, one), one.name)
     yield Line(RERUN, "environment", *_environment(case))
-    yield Line(RERUN, "command", *_command(case))
+    yield Line(RERUN, "command", *command_of(case))
 
 
 def _code(case: Case) -> _Answer:
@@ -108,7 +108,8 @@ def _environment(case: Case) -> _Answer:
     return told, DECLARED, f"sha256:{digest} in the {case.receipt}"
 
 
-def _command(case: Case) -> _Answer:
+def command_of(case: Case) -> _Answer:
+    """How it was started, as the receipt says."""
     stated = case.definition.get("externalParameters")
     stated = stated if isinstance(stated, dict) else {}
     stage, command = stated.get("stage"), stated.get("command")

@@ -217,13 +217,14 @@ def _lines(case: Case, asked: str | None) -> Iterator[Line]:
     from databom.tasks.explained_data import data_lines
     from databom.tasks.explained_rerun import rerun_lines
 
-    yield from _run_lines(case, asked)
+    yield from run_lines(case, asked)
     kept = yield from data_lines(case)
-    yield from _models(case)
+    yield from model_lines(case)
     yield from rerun_lines(case, kept)
 
 
-def _run_lines(case: Case, asked: str | None) -> Iterator[Line]:
+def run_lines(case: Case, asked: str | None) -> Iterator[Line]:
+    """The run itself: its receipt, whether it was logged, how it ended."""
     found, statement = case.found, case.found.receipt.statement
     details = statement["predicate"]["runDetails"]["metadata"]
     internal = case.definition["internalParameters"]
@@ -272,7 +273,8 @@ def _trust_lines(case: Case) -> Iterator[Line]:
         yield Line("run", "trust root", printable(problem.what, 400), DECLARED, problem.code)
 
 
-def _models(case: Case) -> Iterator[Line]:
+def model_lines(case: Case) -> Iterator[Line]:
+    """What the run made."""
     models = [one for one in case.subjects if not str(one.get("name")).startswith("run/")]
     whole = [one for one in models if digest_of(one, "dirHash1")] or models
     for one in whole[:MAX_MODELS]:

@@ -124,7 +124,7 @@ class Search:
         return self._found(receipt, run, where, beside, index, (where, vouched))
 
     def _logged(self) -> Found | None:
-        for index, raw in self._backwards((b'"payloadType"',)):
+        for index, raw in self.backwards((b'"payloadType"',)):
             if (run := self._run_of(index, raw)) is None:
                 continue
             receipt, where = check_receipt(raw, self._root), f"log entry {index}"
@@ -227,7 +227,7 @@ class Search:
         wanted = {(kind, *pin) for pin in pins for kind in ("pinned", "verified")}
         known: dict[tuple[str, str, str], Entry] = {}
         needles = tuple({manifest.encode() for _, _, manifest in wanted})
-        for index, raw in self._backwards(needles, found.index):
+        for index, raw in self.backwards(needles, found.index):
             entry = read_entry(index, raw)
             said = entry.document if isinstance(entry.document, dict) else {}
             key = (str(entry.kind), str(said.get("name")), str(said.get("manifest")))
@@ -238,7 +238,7 @@ class Search:
                     break
         return known
 
-    def _backwards(self, needles: tuple[bytes, ...], stop: int | None = None) -> Iterator[tuple[int, bytes]]:
+    def backwards(self, needles: tuple[bytes, ...], stop: int | None = None) -> Iterator[tuple[int, bytes]]:
         """Entries that hold one of some bytes, the newest first. Nobody vouches for them before `_require`."""
         if self.reader is None or not needles:
             return

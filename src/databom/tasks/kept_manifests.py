@@ -25,6 +25,7 @@ class Kept(NamedTuple):
     received: Received
     where: str
     """From the project, as it is shown."""
+    is_pinned: bool = False
 
 
 class Manifests:
@@ -42,13 +43,9 @@ class Manifests:
         """
         place = self._place
         known = [name for name in names if PIN_NAME.match(name)]
-        for name in known:
-            if (pin := place.lock.pins.get(name)) is not None and pin.manifest == digest:
-                received = kept(place, name)
-                if received is not None and sha256(received.manifest) == digest:
-                    return Kept(received, _shown(place, name))
-        if (received := equivocation.earlier(place, digest)) is not None:
-            return Kept(received, f".databom/seen/{digest.removeprefix('sha256:')}.json")
+        for name in known or [""]:
+            if (found := kept_here(place, name, digest)) is not None:
+                return found
         for name in known:
             if (commit := self._commits(name).get(digest)) is not None:
                 return committed(place, name, digest, commit)
@@ -64,6 +61,21 @@ class Manifests:
                     if (raw := commit.read(path, MAX_DOCUMENT_BYTES)) is not None:
                         found.setdefault(sha256(raw), commit)
         return self._history[name]
+
+
+def kept_here(place: Project, name: str, digest: str) -> Kept | None:
+    """The manifest with this digest, where it is pinned by a name, or this clone keeps it from before.
+
+    Raises:
+        StorageError: a kept file is there and cannot be read.
+    """
+    pin = place.lock.pins.get(name)
+    received = kept(place, name) if pin is not None and pin.manifest == digest else None
+    if received is not None and sha256(received.manifest) == digest:
+        return Kept(received, _shown(place, name), is_pinned=True)
+    if (received := equivocation.earlier(place, digest)) is not None:
+        return Kept(received, f".databom/seen/{digest.removeprefix('sha256:')}.json")
+    return None
 
 
 def committed(place: Project, name: str, digest: str, commit: Commit) -> Kept | None:

@@ -14,8 +14,8 @@ from typing import Any
 from msgspec import Struct
 
 from databom.log.events import Entry, read_entry
-from databom.model.affected import PRESENT, Untold, is_digest
-from databom.model.digest import sha256
+from databom.model.affected import PRESENT, Untold
+from databom.model.digest import is_digest, sha256
 from databom.model.explanation import DECLARED, VERIFIED, Strength
 from databom.model.text import printable
 from databom.model.trainings import DEPENDENCIES_FILE, RECEIPT_FILE, SUBJECTS_FILE

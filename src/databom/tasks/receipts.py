@@ -21,7 +21,6 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -34,7 +33,7 @@ from databom.bom.receipt import Training, build_statement, completed, run_record
 from databom.errors import ConfigError, DatabomError, InputError, StorageError
 from databom.log.tlogproof import parse_proof
 from databom.model import times
-from databom.model.digest import sha256
+from databom.model.digest import is_digest, sha256
 from databom.model.trainings import (
     ABORTED,
     BOM_FILE,
@@ -51,22 +50,17 @@ from databom.model.trainings import (
 from databom.storage import files, living
 from databom.storage.machine import machine
 from databom.tasks.evidence import MAX_TAG_CHARS
-from databom.tasks.intents import PIN_MEMBERS, VERSION, Intent, folder, own_folder
+from databom.tasks.intents import VERSION, Intent, folder, own_folder
 from databom.tasks.project import read_optional
+from databom.tasks.receipt_files import ENDING_ID, MAX_RECORD_BYTES, NOBODY, PLAIN, read_record
 from databom.tasks.signers import receipt_signer
 from databom.tasks.surroundings import raw_pins
 from databom.trust import dsse
 from databom.trust.statement import PAYLOAD_TYPE
 
-MAX_RECORD_BYTES = 64 * 1024 * 1024
 MAX_PENDING = 10_000
 """Endings that wait. A project that nobody can sign for, or whose log is down, keeps no more."""
 PATIENCE_SECONDS = 600.0
-_PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
-_ID = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}\Z")
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
-_ATTACHED = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
-NOBODY = None
 ENDING_FILE = "ending.json"
 """What was closed, once its receipt is where it belongs."""
 
@@ -111,7 +105,7 @@ class Settled(Struct, frozen=True):
 def key_of(run: str) -> str:
     """What a run's folder is called. A run's id is the server's word: one that is no plain name is hashed."""
     scheme, _, name = run.partition(":")
-    plain = name if _PLAIN.match(name) else hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()
+    plain = name if PLAIN.match(name) else hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()
     return f"{scheme}-{plain}"
 
 
@@ -159,7 +153,7 @@ def close(
         "tracking": intent.tracking,
         "closed": time.time_ns(),
         "models": list(models),
-        "earlier": earlier if earlier and _DIGEST.match(earlier) else None,
+        "earlier": earlier if earlier and is_digest(earlier) else None,
         "attach": attach,
         "bom": bom.decode() if bom is not None else None,
         "statement": statement,
@@ -186,7 +180,7 @@ def free(root: Path, ident: str) -> None:
     """Leave what was closed to whoever comes next: this process tries no more. Never raises."""
     path = folder(root) / "pending" / f"{ident}.json"
     with contextlib.suppress(DatabomError, OSError):
-        value = _read(path)
+        value = read_record(path)
         if value is not None:
             _write(path, {**value, "owner": NOBODY})
 
@@ -195,7 +189,7 @@ def handed_over(root: Path, ident: str) -> None:
     """The receipt is where it belongs, or in a spool that sees to it; what was closed goes beside it. Never raises."""
     path = folder(root) / "pending" / f"{ident}.json"
     with contextlib.suppress(DatabomError, OSError):
-        value = _read(path)
+        value = read_record(path)
         if value is not None:
             path.replace(_kept_folder(root, value) / ENDING_FILE)
 
@@ -251,7 +245,7 @@ def _pending(root: Path, only: str | None, *, owned: bool = False) -> list[tuple
     owners = folder(root) / "owners"
     found = []
     for path in paths:
-        value = _read(path)
+        value = read_record(path)
         if value is None:
             continue
         owner = value["owner"]
@@ -341,7 +335,7 @@ def kept(root: Path, run: str) -> tuple[Path, ...]:
     """The receipts that this project keeps of a run, one for each ending, the last one last."""
     place = folder(root) / "runs" / key_of(run)
     try:
-        names = sorted(one.name for one in place.iterdir() if _ID.match(one.name))
+        names = sorted(one.name for one in place.iterdir() if ENDING_ID.match(one.name))
     except OSError:
         return ()
     return tuple(path for name in names if (path := place / name / RECEIPT_FILE).is_file())
@@ -349,7 +343,7 @@ def kept(root: Path, run: str) -> tuple[Path, ...]:
 
 def begun(root: Path) -> list[dict[str, Any]]:
     """The runs that this clone has begun and not closed, as they were written down (`databom.tasks.intents`)."""
-    found = (_read(path, closed=False) for path in sorted((folder(root) / "open").glob("*.json")))
+    found = (read_record(path, closed=False) for path in sorted((folder(root) / "open").glob("*.json")))
     return [value for value in found if value is not None]
 
 
@@ -377,7 +371,7 @@ def _sweep(root: Path) -> int:
     place, owners = folder(root) / "open", folder(root) / "owners"
     count = 0
     for path in sorted(place.glob("*.json")):
-        value = _read(path, closed=False)
+        value = read_record(path, closed=False)
         if value is None or living.lives(owners, value["owner"]):
             continue
         intent = Intent(value["id"], value["run"], value["started"], value["tracking"])
@@ -414,43 +408,3 @@ def _write(path: Path, value: Mapping[str, Any]) -> None:
 
 def _files(value: Mapping[str, Any]) -> dict[str, bytes]:
     return {name: text.encode("utf-8", "surrogateescape") for name, text in value["files"].items()}
-
-
-def _read(path: Path, *, closed: bool = True) -> dict[str, Any] | None:
-    """A file of this machine, by its form; None for any other."""
-    try:
-        value: Any = json.loads(files.read_bounded(path, MAX_RECORD_BYTES))
-        texts = ("id", "run", *(() if closed else ("owner", "started")))
-        good = (
-            value["version"] == VERSION
-            and value["machine"] == machine()
-            and all(isinstance(value[name], str) for name in texts)
-            and (value["owner"] is NOBODY or _PLAIN.match(value["owner"]))
-            and isinstance(value["tracking"], str | None)
-            and _ID.match(value["id"])
-            and path.name == f"{value['id']}.json"
-            and (_is_closed(value) if closed else _are_pins(value["pins"]))
-        )
-    except (DatabomError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
-    return value if good else None
-
-
-def _are_pins(value: object) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(one, dict) and one.keys() <= set(PIN_MEMBERS) for one in value.values()
-    )
-
-
-def _is_closed(value: Mapping[str, Any]) -> bool:
-    definition = value["statement"]["predicate"]["buildDefinition"]
-    return (
-        isinstance(definition["internalParameters"], dict)
-        and isinstance(value["closed"], int)
-        and all(isinstance(one, str) for one in value["models"])
-        and isinstance(value["files"], dict)
-        and all(_ATTACHED.match(name) and isinstance(text, str) for name, text in value["files"].items())
-        and isinstance(value["bom"], str | None)
-        and isinstance(value["attach"], bool)
-        and (value["earlier"] is None or _DIGEST.match(value["earlier"]) is not None)
-    )

@@ -32,7 +32,7 @@ from databom.log.checkpoint import Checkpoint, Speakers
 from databom.log.events import read_entry
 from databom.log.reading import LogReader
 from databom.model import times
-from databom.model.digest import hex_of
+from databom.model.digest import is_digest
 from databom.model.finding import Finding, Severity, findings_of
 from databom.model.lock import Lock, Seen, SeenRelease
 from databom.model.text import printable
@@ -222,7 +222,7 @@ def _pinned(seen: dict[str, Seen], said: Mapping[str, Any]) -> None:
     """Remember one event as `add` and `update` do. One that another release wrote may lack what this one needs."""
     dataset, _, version = str(said.get("release")).rpartition("@")
     content, core, manifest, time = (str(said.get(one)) for one in ("content", "core", "manifest", "time"))
-    if not dataset or not _is_time(time) or not all(map(_is_digest, (content, core, manifest))):
+    if not dataset or not _is_time(time) or not all(map(is_digest, (content, core, manifest))):
         return
     release = SeenRelease(manifest=manifest, content=content, core=core, first_seen=time, fetched_at=time)
     old = seen.get(dataset, Seen())
@@ -240,14 +240,6 @@ def _pinned(seen: dict[str, Seen], said: Mapping[str, Any]) -> None:
     seen[dataset] = msgspec.structs.replace(
         merged, newest=version, releases={**old.releases, version: release}
     )
-
-
-def _is_digest(text: str) -> bool:
-    try:
-        hex_of(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _is_time(text: str) -> bool:
