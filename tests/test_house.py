@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,6 +72,13 @@ def test_every_public_name_is_there_and_says_what_it_promises(package: object) -
         assert name == "__version__" or value.__doc__, name
     with pytest.raises(AttributeError):
         _ = package.no_such_name
+
+
+@pytest.mark.parametrize("package", [databom, databom.tasks])
+def test_no_public_name_is_a_module_of_the_package(package: Any) -> None:
+    """Whichever was imported first would be what the name stands for."""
+    modules = {one.name for one in pkgutil.iter_modules(package.__path__)}
+    assert modules & set(package.__all__) == set()
 
 
 def test_every_module_imports_and_has_a_front_page() -> None:

@@ -44,7 +44,7 @@ BEHIND_IT = (
     "databom.tasks.recorded",
     "databom.tasks.project",
     "databom.mlflow.flushing",
-    "databom.tasks.ledger",
+    "databom.tasks.receipt_ledger",
     "databom.tasks.outputs",
     "databom.tasks.receipting",
     "databom.tasks.receipts",

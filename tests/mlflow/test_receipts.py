@@ -442,7 +442,7 @@ def test_a_log_that_breaks_hurts_no_run(inside: Path, broken: str, monkeypatch: 
     from mlflow.tracking import MlflowClient
 
     from databom.mlflow import budget, runs
-    from databom.tasks import ledger
+    from databom.tasks import receipt_ledger as ledger
 
     let_go = threading.Event()
 

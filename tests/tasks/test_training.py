@@ -309,7 +309,7 @@ def test_a_run_that_still_runs_is_left_alone(house: House) -> None:
 CRASH = """\
 import os, signal, sys
 step = sys.argv[1]
-from databom.tasks import intents, receipts, ledger, training
+from databom.tasks import intents, receipts, receipt_ledger as ledger
 def die(*_, **__): os.kill(os.getpid(), signal.SIGKILL)
 if step == "close": receipts.close = die
 if step == "closed":

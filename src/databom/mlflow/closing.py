@@ -170,7 +170,7 @@ def settle_one(root: Path, ident: str) -> Ready | None:
     """Sign and log one ending; what cannot be is left to others, and said once. Never raises."""
     from databom.errors import DatabomError
     from databom.tasks import receipts
-    from databom.tasks.ledger import ledger_of
+    from databom.tasks.receipt_ledger import ledger_of
 
     try:
         settled = receipts.settle(root, ledger_of(root), only=ident, patience=PATIENCE_SECONDS)

@@ -59,7 +59,7 @@ def settle(root: str, *, patience: float) -> Settled:
     Raises:
         DatabomError: what there is cannot be read or written, or another process is at it.
     """
-    from databom.tasks.ledger import ledger_of
+    from databom.tasks.receipt_ledger import ledger_of
     from databom.tasks.receipts import handed_over
     from databom.tasks.receipts import settle as settle_all
 

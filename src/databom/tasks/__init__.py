@@ -59,7 +59,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "revoke": "databom.tasks.revoking",
         "sign": "databom.tasks.signing",
         "sync": "databom.tasks.syncing",
-        "training": "databom.tasks.training",
+        "training": "databom.tasks.training_run",
         "trust_add": "databom.tasks.keyring",
         "trust_diff": "databom.tasks.rotating",
         "trust_draft": "databom.tasks.rotating",

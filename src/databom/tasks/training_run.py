@@ -168,7 +168,7 @@ class TrainingRun:
     def _close(self, intent: intents.Intent, status: str) -> None:
         from databom import __version__
         from databom.tasks import receipts
-        from databom.tasks.ledger import ledger_of
+        from databom.tasks.receipt_ledger import ledger_of
         from databom.tasks.receipting import REPORT_FILE, compose
         from databom.tasks.surroundings import started_by
         from databom.tasks.use import snapshot
@@ -234,7 +234,7 @@ class _Look:
 
     def _run(self) -> None:
         from databom.tasks.evidence import for_run
-        from databom.tasks.ledger import ledger_of
+        from databom.tasks.receipt_ledger import ledger_of
         from databom.tasks.receipts import settle
         from databom.tasks.surroundings import surroundings
 
