@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import click
 
-from databom.model.explanation import Line, grouped
+if TYPE_CHECKING:
+    from databom.model.explanation import Line
 
 MAX_SHOWN = 200
 """Lines shown under one heading; `--format json` has all of them."""
@@ -20,6 +22,8 @@ def lines_as_text(title: str, lines: Iterable[Line], *, quiet: bool) -> str:
 
 
 def _text(title: str, lines: list[Line], *, quiet: bool) -> Iterator[str]:
+    from databom.model.explanation import grouped
+
     yield click.style(title, bold=True)
     width = max((len(line.title) for line in lines), default=0)
     for heading, under in grouped(lines):
