@@ -82,11 +82,12 @@ def drill(options: Common) -> None:
     stands on it. Exit 0: it would be carried out; 1: it would be refused; 3: something could not be looked at.
     """
     from databom.hosts.tracking import be_brief
+    from databom.model.text import counted
     from databom.tasks.drilling import drill as task
 
     be_brief()
     done = task(project=options.project, progress=options.bars())
-    options.say(f"what stands on {len(done.affected)} pins was found in {done.seconds:.1f} s")
+    options.say(f"what stands on {counted(len(done.affected), 'pin')} was found in {done.seconds:.1f} s")
     options._replace(verbose=True).answer(done.report)
 
 
