@@ -295,7 +295,7 @@ def test_a_log_that_only_a_development_key_signs_is_told(
 
 def test_h12_whatever_is_in_the_log_is_kept_shown_and_harmless(house: House, place: Project) -> None:
     tomorrow = (
-        b'{"_type":"urn:databom:event:v1","event":"revoked","name":"pets","new":{"a":[1]},'
+        b'{"_type":"urn:databom:event:v1","event":"reviewed","name":"pets","new":{"a":[1]},'
         b'"time":"2027-01-01T00:00:00Z"}'
     )
     entries = [
@@ -310,7 +310,7 @@ def test_h12_whatever_is_in_the_log_is_kept_shown_and_harmless(house: House, pla
     remember_entries(place, entries)
     shown = house.ok("log", "show")
     assert len(shown.out.splitlines()) == 3 + len(entries)
-    assert "revoked (unknown)" in shown.out
+    assert "reviewed (unknown)" in shown.out
     assert not {"\x1b", "\u202e", "\x07"} & set(shown.out)
     for index in range(3, 3 + len(entries)):
         one = house.ok("log", "show", str(index)).out

@@ -55,8 +55,9 @@ def train(*names: str, made: Mapping[str, bytes] | None = None) -> str:
     """A run that declares these pins and leaves these files; what it is called."""
     made = {"model.bin": b"weights"} if made is None else made
     process = sys.modules.get("databom.tasks.use")
-    if process is not None:  # what an earlier run of this process declared, this one did not
+    if process is not None:  # what an earlier run of this process read or declared, this one did not
         process.__dict__["_declared"].clear()
+        process.__dict__["_read"].clear()
     with databom.training("train") as run:
         if names:
             databom.use(*names)
