@@ -78,4 +78,4 @@ def is_about(name: str, raw: bytes, manifest: str) -> bool | None:
 def concerns(index: int, raw: bytes, manifests: Collection[str]) -> bool:
     """Whether an entry of the log is an event about one of these manifests."""
     entry = read_entry(index, raw)
-    return isinstance(entry.document, dict) and entry.document.get("manifest") in manifests
+    return isinstance(entry.document, dict) and str(entry.document.get("manifest")) in manifests

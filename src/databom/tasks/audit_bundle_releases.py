@@ -115,10 +115,15 @@ def release_findings(then: Then, bundle: Bundle) -> Iterator[Finding]:
             what = "this manifest is not the one that the receipt names"
             yield mismatch(f"provenance/manifests/{one.name}.json", what, one.manifest, sha256(raw))
             continue
+        if before is None:
+            what = "this is no manifest, or what stands beside it is too large: nobody is known to have signed it"
+            yield mismatch(
+                f"provenance/manifests/{one.name}.json", what, "a signed manifest", "another document"
+            )
+            continue
         yield from _named(one, before)
-        if before is not None:
-            is_used, is_judged = one.notes.get("use", PRESENT) != PRESENT, POLICY in bundle.files
-            yield from (*before.doubts, *(before.policy if is_used and is_judged else ()))
+        is_used, is_judged = one.notes.get("use", PRESENT) != PRESENT, POLICY in bundle.files
+        yield from (*before.doubts, *(before.policy if is_used and is_judged else ()))
         yield from _since(one, before, today)
     yield from _evidence(then, bundle, owned_up)
 
@@ -156,9 +161,9 @@ def _policy(case: Case, bundle: Bundle) -> Iterator[Finding]:
         yield mismatch(POLICY, "this is not the policy that held when the run ended", named, enclosed)
 
 
-def _named(one: Used, judged: Judged | None) -> Iterator[Finding]:
+def _named(one: Used, judged: Judged) -> Iterator[Finding]:
     """The manifest against the other things that the receipt says of it."""
-    manifest = judged.manifest if judged is not None else None
+    manifest = judged.manifest
     if manifest is None:
         return
     if manifest.tree and manifest.tree != one.tree:
@@ -168,7 +173,7 @@ def _named(one: Used, judged: Judged | None) -> Iterator[Finding]:
         yield mismatch(one.name, "the receipt calls this release otherwise", one.release, manifest.release)
 
 
-def _since(one: Used, before: Judged | None, today: Judged | None) -> Iterator[Finding]:
+def _since(one: Used, before: Judged, today: Judged | None) -> Iterator[Finding]:
     then, now = _blocking(before), _blocking(today)
     if news := sorted(now - then):
         yield Finding(
@@ -240,7 +245,7 @@ def _sources(then: Then, bundle: Bundle) -> Iterator[Finding]:
     Such a receipt is for a place, and nobody has signed the lock, which says that the manifest came from there.
     """
     said = [read_entry(index, raw).document for index, raw in bundle.entries()]
-    pinned = {(one.get("manifest"), one.get("source")) for one in said if _is_pinned(one)}
+    pinned = {(str(one.get("manifest")), str(one.get("source"))) for one in said if _is_pinned(one)}
     what = (
         "the log does not say that this release came from there, so an x402 receipt shows no payment for it"
     )

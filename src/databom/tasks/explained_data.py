@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from databom.checks.payment import good_receipts
-from databom.errors import ConfigError, StorageError
+from databom.errors import ConfigError, InputError, StorageError
 from databom.hosts.git import commit_at
 from databom.log.events import Entry
 from databom.model.digest import sha256
@@ -22,7 +22,7 @@ from databom.tasks.gatekeeping import Gatekeeper
 from databom.tasks.judging import Judged, judge, judge_pin
 from databom.tasks.kept_manifests import committed, kept_here
 from databom.tasks.passed import MAX_REPORT_BYTES
-from databom.tasks.project import read_optional
+from databom.tasks.project import read_possible
 from databom.tasks.receiving import Received
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def received_by(
         found = kept_here(case.place, name, digest)
         if found is None and commit is not None:
             found = committed(case.place, name, digest, commit)
-    except (StorageError, ConfigError):
+    except (InputError, StorageError, ConfigError):
         return None, "", False
     return (found.received, found.where, found.is_pinned) if found is not None else (None, "", False)
 
@@ -250,7 +250,7 @@ def _license(case: Case, one: Used) -> Iterator[_Answer]:
     evidence = case.receipt
     if isinstance(report, str):
         path = case.place.report_path(one.name)
-        raw = read_optional(path, MAX_REPORT_BYTES) if PIN_NAME.match(one.name) else None
+        raw = read_possible(path, MAX_REPORT_BYTES) if PIN_NAME.match(one.name) else None
         is_here = raw is not None and sha256(raw) == report
         kept = path.relative_to(case.place.root).as_posix() if is_here else "not kept here"
         evidence += f"; report {printable(report)[:19]}…, {kept}"
