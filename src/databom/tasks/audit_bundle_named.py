@@ -16,7 +16,7 @@ from databom.tasks.attached import JWS_SUFFIX, UNSIGNED_SUFFIX, is_kept_for
 from databom.tasks.explaining import Case, digest_of
 from databom.trust.proof import read_proof
 
-_NAMED = ("paymentReceipts", "consent", "approvals")
+_NAMED = ("paymentReceipts", "consent", "approvals", "revoked")
 """Annotations of a release in a receipt that name signed statements by digest."""
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from databom.log.events import read_entry
+from databom.log.events import Refused, read_entry
 from databom.model import times
 from databom.model.audit_bundle import LOCK, POLICY, RUN, TRUST_THEN
 from databom.model.digest import sha256
@@ -37,7 +37,7 @@ from databom.tasks.audit_bundle_named import (
     with_uri,
 )
 from databom.tasks.audit_bundle_reading import Bundle, mismatch, unanswered
-from databom.tasks.explained_data import Used, data_lines, used_by
+from databom.tasks.explained_data import Used, data_lines, is_after, lost_notices, used_by
 from databom.tasks.explained_rerun import command_of
 from databom.tasks.explaining import Case, digest_of, model_lines, run_lines
 from databom.tasks.finding_receipts import notes_of
@@ -76,7 +76,8 @@ def _weighed(case: Case, one: Used) -> Judged | None:
     if judged is None or judged.manifest is None or not judged.is_believed:
         return judged
     keeper = Gatekeeper.of(case.place, one.name, judged, case.believed, case.now)
-    return replace(keeper, proofs=_by(keeper.proofs, case.now)).documents(judged)
+    weighed = replace(keeper, proofs=_by(keeper.proofs, case.now)).documents(judged)
+    return replace(weighed, policy=(*weighed.policy, *lost_notices(case, one)))
 
 
 def _by(proofs: Proofs, when: datetime) -> Proofs:
@@ -85,10 +86,7 @@ def _by(proofs: Proofs, when: datetime) -> Proofs:
 
 
 def _is_later(proof: Proof, when: datetime) -> bool:
-    try:
-        return proof.kind == "revocation" and times.parse(str(proof.predicate.get("issued_at"))) > when
-    except ValueError:
-        return False
+    return proof.kind == "revocation" and is_after(proof.predicate.get("issued_at"), when)
 
 
 # --- releases ------------------------------------------------------------------------------------------
@@ -224,9 +222,10 @@ def _evidence(then: Then, bundle: Bundle, owned_up: set[tuple[str, str | None]])
                 what = "the receipt names a signed statement about this release that is not in the bundle"
                 yield mismatch(one.name, what, digest, "no such file")
     for index, raw in bundle.entries():
-        document = read_entry(index, raw).document
-        said = document if isinstance(document, dict) else {}
-        stated = said.get("evidence")
+        entry = read_entry(index, raw)
+        said = entry.document if isinstance(entry.document, dict) else {}
+        # What was refused is not kept: the log says that somebody handed it in, and no more.
+        stated = said.get("evidence") if entry.kind != Refused.kind else None
         if isinstance(stated, str) and stated not in digests.get(str(said.get("name")), set()):
             yield Finding(
                 "bundle.incomplete",

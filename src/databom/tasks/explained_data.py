@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -11,9 +12,10 @@ from databom.checks.payment import good_receipts
 from databom.errors import ConfigError, InputError, StorageError
 from databom.hosts.git import commit_at
 from databom.log.events import Entry
+from databom.model import times
 from databom.model.digest import sha256
 from databom.model.explanation import DATA, DECLARED, MISSING, VERIFIED, Line, Strength
-from databom.model.finding import Severity
+from databom.model.finding import Finding, Severity
 from databom.model.lock import PIN_NAME
 from databom.model.text import printable
 from databom.tasks.explaining import Case, digest_of
@@ -24,6 +26,8 @@ from databom.tasks.kept_manifests import committed, kept_here
 from databom.tasks.passed import MAX_REPORT_BYTES
 from databom.tasks.project import read_possible
 from databom.tasks.receiving import Received
+from databom.tasks.recollecting import TakenBack
+from databom.tasks.taken_back import is_irrevocable, missing_notices
 
 if TYPE_CHECKING:
     from databom.hosts.git import Commit
@@ -266,12 +270,49 @@ def _license(case: Case, one: Used) -> Iterator[_Answer]:
     except StorageError:
         return
     weighed = keeper.documents(judged)
-    codes = sorted({found.code for found in weighed.policy if found.severity is Severity.BLOCK})
+    findings = (*weighed.policy, *lost_notices(case, one))
+    codes = sorted({found.code for found in findings if found.severity is Severity.BLOCK})
     told = f"not allowed: {', '.join(codes)}" if codes else "allowed"
     if weighed.approvals:
         words = {printable(str(role)) for each in weighed.approvals for role in _roles(each)}
         told += f", accepted by {', '.join(sorted(words)) or 'somebody'}"
     yield "decided now", told, VERIFIED, f"{one.where}, policy {case.place.config.policy_digest[:19]}…"
+
+
+def lost_notices(case: Case, one: Used) -> Iterator[Finding]:
+    """`revocation.revoked` of notices in force by the case's time that log or receipt tell of, and that are lost.
+
+    Raises:
+        StorageError: the evidence cannot be listed, or the log is not one to be believed.
+    """
+    manifest = one.judged.manifest if one.judged is not None else None
+    if manifest is None:
+        return
+    told = [
+        found for found in case.search.revoked(manifest.digest) if not is_after(found.issued_at, case.now)
+    ]
+    noted = one.notes.get("revoked")
+    if isinstance(noted, list) and not is_irrevocable(manifest):
+        ended = str(case.found.receipt.statement["predicate"]["runDetails"]["metadata"]["finishedOn"])
+        told += [TakenBack(manifest.digest, evidence, ended) for evidence in map(str, noted)]
+    for lost in missing_notices(case.place, one.name, told):
+        yield Finding(
+            "revocation.revoked",
+            Severity.BLOCK,
+            one.name,
+            "the license of this release was taken back, and the notice of it is not here",
+            expected=f"the notice {printable(lost.evidence)}",
+            found="no such evidence",
+            do="ask the team for it, and whether the model is still used",
+        )
+
+
+def is_after(text: object, when: datetime) -> bool:
+    """Whether a text is a time, and later than another."""
+    try:
+        return times.parse(str(text)) > when
+    except ValueError:
+        return False
 
 
 def _roles(approval: Mapping[str, Any]) -> list[Any]:

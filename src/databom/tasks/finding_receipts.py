@@ -30,6 +30,7 @@ from databom.storage.shelf import open_shelf
 from databom.tasks import receipts
 from databom.tasks.logs import ProjectLog
 from databom.tasks.project import Project
+from databom.tasks.recollecting import TakenBack, taken_back
 from databom.trust.dsse import MAX_ENVELOPE_BYTES
 from databom.trust.root import TrustRoot
 
@@ -237,6 +238,14 @@ class Search:
                 if known.keys() == wanted:
                     break
         return known
+
+    def revoked(self, manifest: str) -> Iterator[TakenBack]:
+        """The notices that the log says have taken back the release with this manifest."""
+        for index, raw in self.backwards((manifest.encode(),)):
+            found = taken_back(read_entry(index, raw))
+            if found is not None and found.manifest == manifest:
+                self._require(index, raw)
+                yield found
 
     def backwards(self, needles: tuple[bytes, ...], stop: int | None = None) -> Iterator[tuple[int, bytes]]:
         """Entries that hold one of some bytes, the newest first. Nobody vouches for them before `_require`."""
