@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from databom.model.audit_bundle import Absent
 from databom.model.digest import hex_of, sha256
 from databom.trust.jcs import canonical
 from support.bundled import Made, by_insiders, files_of, made, put_together
-from support.explained import alone, many_pins
+from support.explained import alone, committed, many_pins, trained
 from support.house import House
 
 __all__ = ["alone", "made"]
@@ -115,3 +116,17 @@ def test_a_document_that_is_too_large(made: Made, tmp_path: Any, path: str) -> N
     huge = files.get(path, b"") + b" " * 65 * 1024 * 1024
     code, found, _ = judged(put_together({**files, path: huge}, made.raw), made, tmp_path)
     assert code == 1, found
+
+
+# --- nothing but the archive --------------------------------------------------------------------------------
+
+
+def test_no_program_is_asked(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A receipt names a commit; a repository around the temporary folder is nobody's evidence."""
+    house.synced()
+    committed(house)
+    run, file = trained(), house.base / "run.zip"
+    house.ok("bundle", run.id, "-o", file)
+    monkeypatch.setattr(subprocess, "Popen", None)
+    answer = house.json("bundle", "verify", file)
+    assert answer.code == 0, answer.out

@@ -10,7 +10,6 @@ from msgspec import Struct
 
 from databom.checks.payment import good_receipts
 from databom.errors import ConfigError, InputError, StorageError
-from databom.hosts.git import commit_at
 from databom.log.events import Entry
 from databom.model import times
 from databom.model.digest import sha256
@@ -86,7 +85,7 @@ def used_by(case: Case) -> list[Used]:
 def commit_of(case: Case) -> Commit | None:
     """The commit that the receipt names, where this clone has it."""
     code = case.dependency("code")
-    return commit_at(case.place.root, digest_of(code, "gitCommit") or "") if code is not None else None
+    return case.search.commit(digest_of(code, "gitCommit") or "") if code is not None else None
 
 
 def _used(case: Case, one: Mapping[str, Any], commit: Commit | None) -> Used:

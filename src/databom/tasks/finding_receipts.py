@@ -17,6 +17,7 @@ from msgspec import Struct, field
 
 from databom.checks.receipt import Receipt, check_receipt, moved_lists
 from databom.errors import InputError, MissingError, PluginError, StorageError
+from databom.hosts.git import Commit, commit_at
 from databom.log.checkpoint import Speakers, open_checkpoint
 from databom.log.events import Entry, read_entry
 from databom.log.reading import LogReader
@@ -238,6 +239,10 @@ class Search:
                 if known.keys() == wanted:
                     break
         return known
+
+    def commit(self, ident: str) -> Commit | None:
+        """The commit of this clone with an id; None where it has none."""
+        return commit_at(self.place.root, ident)
 
     def revoked(self, manifest: str) -> Iterator[TakenBack]:
         """The notices that the log says have taken back the release with this manifest."""
