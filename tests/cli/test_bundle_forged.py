@@ -118,6 +118,25 @@ def test_a_document_that_is_too_large(made: Made, tmp_path: Any, path: str) -> N
     assert code == 1, found
 
 
+# --- what nobody signed, and what is not there --------------------------------------------------------------
+
+
+def test_a_list_that_no_receipt_names_is_told(made: Made, tmp_path: Any) -> None:
+    files = files_of(made.raw)
+    for name in ("receipt.dependencies.json", "receipt.subjects.json", "notes.txt"):
+        code, _, answer = judged(put_together({**files, f"run/{name}": b"[]"}, made.raw), made, tmp_path)
+        told = {one.subject for one in answer.report.findings if one.code == "bundle.unnamed"}
+        assert (code, told) == (0, {f"run/{name}"})
+
+
+def test_a_report_that_was_left_out_is_told(made: Made, tmp_path: Any) -> None:
+    files = files_of(made.raw)
+    for path in ("provenance/reports/pets.json", "run/report.json", "run/environment.txt"):
+        others = {one: raw for one, raw in files.items() if one != path}
+        code, found, _ = judged(put_together(others, made.raw), made, tmp_path)
+        assert (code, found["bundle.incomplete"]) == (0, "warn"), path
+
+
 # --- nothing but the archive --------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ change what was then; it is told (`bundle.since`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from databom.checks.receipt import moved_lists
 from databom.log.events import Refused, read_entry
 from databom.model import times
 from databom.model.audit_bundle import LOCK, POLICY, RUN, TRUST_THEN
@@ -217,10 +218,18 @@ def _evidence(then: Then, bundle: Bundle, owned_up: set[tuple[str, str | None]])
                 )
     yield from _sources(then, bundle)
     for one in then.used:
+        path, report = f"provenance/reports/{one.name}.json", one.notes.get("decisionReport")
+        if isinstance(report, str) and path not in bundle.files and ("report", one.name) not in owned_up:
+            yield _left_out(path, printable(report))
         for digest in sorted(named_evidence(one.notes) - digests[one.name]):
             if ("evidence", one.name) not in owned_up:
                 what = "the receipt names a signed statement about this release that is not in the bundle"
                 yield mismatch(one.name, what, digest, "no such file")
+    yield from _told(bundle, digests)
+
+
+def _told(bundle: Bundle, digests: Mapping[str, set[str]]) -> Iterator[Finding]:
+    """What the log tells of and is not among these digests of each pin's evidence."""
     for index, raw in bundle.entries():
         entry = read_entry(index, raw)
         said = entry.document if isinstance(entry.document, dict) else {}
@@ -270,11 +279,11 @@ def _is_pinned(document: Any) -> bool:
 def document_findings(then: Then, bundle: Bundle) -> Iterator[Finding]:
     """The documents beside the receipt: each is the one that it names; one that it does not name is told."""
     case = then.case
-    named = named_documents(case)
+    named, lists = named_documents(case), moved_lists(case.found.receipt.statement)
     for file in bundle.index.files:
-        if file.what != "document":
-            continue
         name, raw = file.path.removeprefix(RUN), bundle.files[file.path]
+        if file.what not in {"document", "list"} or name in lists:
+            continue  # a list that was moved out of the receipt was checked with it
         if name not in named:
             yield Finding(
                 "bundle.unnamed",
@@ -289,18 +298,22 @@ def document_findings(then: Then, bundle: Bundle) -> Iterator[Finding]:
     owned_up = {one.about for one in bundle.index.absent if one.what == "document"}
     for name in sorted(named.keys() - owned_up - {RECORD_FILE}):
         if RUN + name not in bundle.files:
-            yield Finding(
-                "bundle.incomplete",
-                Severity.WARN,
-                RUN + name,
-                "the receipt names this document, and it is not in the bundle",
-                expected=named[name],
-                found="no such file",
-                do="ask the team for it",
-            )
+            yield _left_out(RUN + name, named[name])
     trust = named_as(case, TRUST_URI)
     if TRUST_THEN in bundle.files and trust != (found := sha256(bundle.files[TRUST_THEN])):
         yield mismatch(TRUST_THEN, "this is not the trust root that the receipt names", str(trust), found)
+
+
+def _left_out(path: str, digest: str) -> Finding:
+    return Finding(
+        "bundle.incomplete",
+        Severity.WARN,
+        path,
+        "the receipt names this document, and it is not in the bundle",
+        expected=digest,
+        found="no such file",
+        do="ask the team for it",
+    )
 
 
 # --- in words ------------------------------------------------------------------------------------------
