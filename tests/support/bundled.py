@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from databom.model.audit_bundle import INDEX, MAX_FILES, MAX_PATH, Absent, index_of, read_index
+from databom.log.appending import Log
+from databom.log.checkpoint import Speakers, parse_checkpoint
+from databom.log.note import parse_note
+from databom.log.reading import LogReader
+from databom.model import times
+from databom.model.audit_bundle import (
+    CHECKPOINT,
+    INDEX,
+    MAX_FILES,
+    MAX_PATH,
+    PROOF,
+    RECEIPT,
+    Absent,
+    index_of,
+    read_index,
+)
 from databom.model.digest import sha256
+from databom.storage.location import parse_location
+from databom.storage.shelf import open_writable_shelf
 from databom.storage.storedzip import pack, unpack
+from databom.trust.dsse import format_envelope, parse_envelope, sign
 from databom.trust.jcs import canonical
+from databom.trust.keys import PrivateKey
 from support.explained import own_key, trained
 from support.house import House
 
@@ -80,3 +101,32 @@ def put_together(
 def with_old_index(files: Mapping[str, bytes], of: bytes) -> bytes:
     """The same files under the index of another bundle."""
     return pack({**files, INDEX: unpack(of, max_files=MAX_FILES, max_name=MAX_PATH)[INDEX]})
+
+
+def by_insiders(files: Mapping[str, bytes], made: Made, change: Callable[[dict[str, Any]], None]) -> bytes:
+    """A bundle of these files by whoever has the team's keys of receipt and log: its receipt says something else.
+
+    The entries are logged again, before the receipt, in a log that begins with them.
+    """
+    receipt_key, log_key = (
+        PrivateKey.from_pem((made.root.parent / f"{role}.pem").read_bytes()) for role in ("receipt", "log")
+    )
+    old = parse_envelope(files[RECEIPT])
+    statement = json.loads(old.payload)
+    change(statement)
+    receipt = format_envelope(sign(old.payload_type, json.dumps(statement).encode(), [receipt_key]))
+    entries = [path for path in files if path.startswith("log/") and path.endswith(".json")]
+    entries.sort(key=lambda path: int(path[4:-5]))
+    with tempfile.TemporaryDirectory() as folder:
+        shelf = open_writable_shelf(parse_location(folder))
+        origin = parse_checkpoint(parse_note(files[CHECKPOINT]).text).origin
+        speakers = Speakers.by_keys([log_key.public])
+        Log(shelf, origin, [log_key], speakers).append([*(files[path] for path in entries), receipt])
+        reader = LogReader.open(shelf, speakers, origin, now=times.now())
+        proofs = [bytes(reader.prove(index)[1]) for index in range(len(entries) + 1)]
+    found = {path: raw for path, raw in files.items() if not path.startswith("log/")}
+    found |= {RECEIPT: receipt, PROOF: proofs[-1], CHECKPOINT: reader.opened.raw}
+    for index, path in enumerate(entries):
+        found |= {f"log/{index}.json": files[path], f"log/{index}.tlog-proof": proofs[index]}
+    run = statement["predicate"]["runDetails"]["metadata"]["invocationId"]
+    return put_together(found, made.raw, receipt=sha256(receipt), run=run)

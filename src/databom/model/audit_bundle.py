@@ -51,7 +51,7 @@ _PLACES = (
     (rf"provenance/manifests/{_NAME}\.json\.dsse", "signature"),
     (rf"provenance/manifests/{_NAME}\.json\.dsse\.tsr", "timestamps"),
     (rf"provenance/manifests/{_NAME}\.index/[0-9a-f]{{64}}", "shard"),
-    (rf"provenance/evidence/{_NAME}/{_WORD}", "evidence"),
+    (rf"provenance/evidence/{_NAME}/{_WORD}\.(?:dsse\.json|unsigned\.json|jws)", "evidence"),
     (rf"provenance/reports/{_NAME}\.json", "report"),
     (r"provenance/trust\.json", "trust"),
     (r"databom\.toml", "policy"),

@@ -80,7 +80,7 @@ from databom.tasks.explaining import Case, case_of, runs_called, trusted
 from databom.tasks.finding_receipts import Search
 from databom.tasks.inside import leads_out
 from databom.tasks.passed import MAX_REPORT_BYTES
-from databom.tasks.project import MAX_TRUST_BYTES, Project, read_optional
+from databom.tasks.project import MAX_TRUST_BYTES, Project, read_possible
 from databom.trust.dsse import MAX_ENVELOPE_BYTES
 from databom.trust.jcs import canonical
 
@@ -271,7 +271,7 @@ def _then(case: Case, contents: _Contents) -> None:
 
 def _kept_then(commit: Commit | None, path: Path, limit: int, is_it: Callable[[bytes], bool]) -> bytes | None:
     """A file of the project as it is, or as it was at the receipt's commit, whichever is the one that is meant."""
-    now = _optional(path, limit)
+    now = read_possible(path, limit)
     if now is not None and is_it(now):
         return now
     try:
@@ -279,14 +279,6 @@ def _kept_then(commit: Commit | None, path: Path, limit: int, is_it: Callable[[b
     except ConfigError:
         return None
     return then if then is not None and is_it(then) else None
-
-
-def _optional(path: Path, limit: int) -> bytes | None:
-    """The bytes of a file, None where they are not to be had, for whatever reason: then it is named as absent."""
-    try:
-        return read_optional(path, limit)
-    except (InputError, StorageError):
-        return None
 
 
 def _policy_digest(raw: bytes) -> str | None:
@@ -320,7 +312,7 @@ def _release(case: Case, one: Used, commit: Commit | None, contents: _Contents) 
         shards = ()
     for shard in shards or ():
         path = place.index_path(name) / shard.sha256
-        raw = _optional(path, shard.size) if is_pinned else None
+        raw = read_possible(path, shard.size) if is_pinned else None
         if raw is not None:
             contents.add(f"provenance/manifests/{name}.index/{shard.sha256}", raw)
         else:
@@ -333,7 +325,7 @@ def _release(case: Case, one: Used, commit: Commit | None, contents: _Contents) 
         contents.lack("evidence", name, f"the receipt names {digest}, which is not kept here")
     report = one.notes.get("decisionReport")
     if isinstance(report, str):
-        raw = _optional(place.report_path(name), MAX_REPORT_BYTES)
+        raw = read_possible(place.report_path(name), MAX_REPORT_BYTES)
         if raw is not None and sha256(raw) == report:
             contents.add(f"provenance/reports/{name}.json", raw, is_ours=True)
         else:

@@ -16,7 +16,7 @@ from databom.tasks.attached import JWS_SUFFIX, UNSIGNED_SUFFIX, is_kept_for
 from databom.tasks.explaining import Case, digest_of
 from databom.trust.proof import read_proof
 
-_NAMED = ("paymentReceipts", "consent", "approvals")
+_NAMED = ("paymentReceipts", "consent", "approvals", "revoked")
 """Annotations of a release in a receipt that name signed statements by digest."""
 
 
@@ -78,4 +78,4 @@ def is_about(name: str, raw: bytes, manifest: str) -> bool | None:
 def concerns(index: int, raw: bytes, manifests: Collection[str]) -> bool:
     """Whether an entry of the log is an event about one of these manifests."""
     entry = read_entry(index, raw)
-    return isinstance(entry.document, dict) and entry.document.get("manifest") in manifests
+    return isinstance(entry.document, dict) and str(entry.document.get("manifest")) in manifests

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from databom.checks.release import pin_of
 from databom.errors import ConfigError, InputError, MissingError, Problem, StorageError
+from databom.hosts.git import Commit
 from databom.log.checkpoint import Opened, Speakers
 from databom.log.reading import LogReader
 from databom.model.audit_bundle import (
@@ -232,11 +233,15 @@ class Enclosed(Search):
         proved: Mapping[int, bytes],
         now: datetime,
     ) -> None:
-        self._place, self._root, self._now = place, root, now
+        self.place, self._root, self._now = place, root, now
         self.runs, self.refused, self._proved_entries = (bundle.index.run,), [], proved
         location = parse_location("log", base=place.root)
         self.log = ProjectLog(place, location, place.config.log_origin or "", Speakers.of(root))
         self.reader = LogReader(_Nowhere(), opened) if opened is not None else None
+
+    def commit(self, ident: str) -> Commit | None:  # noqa: ARG002  # as `Search`
+        """None: a bundle has no history, and a repository around it is nobody's word."""
+        return None
 
     def backwards(self, needles: tuple[bytes, ...], stop: int | None = None) -> Iterator[tuple[int, bytes]]:
         """As `Search.backwards`."""

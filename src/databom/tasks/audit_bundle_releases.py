@@ -7,7 +7,7 @@ change what was then; it is told (`bundle.since`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
@@ -15,7 +15,8 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from databom.log.events import read_entry
+from databom.checks.receipt import moved_lists
+from databom.log.events import Refused, read_entry
 from databom.model import times
 from databom.model.audit_bundle import LOCK, POLICY, RUN, TRUST_THEN
 from databom.model.digest import sha256
@@ -37,7 +38,7 @@ from databom.tasks.audit_bundle_named import (
     with_uri,
 )
 from databom.tasks.audit_bundle_reading import Bundle, mismatch, unanswered
-from databom.tasks.explained_data import Used, data_lines, used_by
+from databom.tasks.explained_data import Used, data_lines, is_after, lost_notices, used_by
 from databom.tasks.explained_rerun import command_of
 from databom.tasks.explaining import Case, digest_of, model_lines, run_lines
 from databom.tasks.finding_receipts import notes_of
@@ -76,7 +77,8 @@ def _weighed(case: Case, one: Used) -> Judged | None:
     if judged is None or judged.manifest is None or not judged.is_believed:
         return judged
     keeper = Gatekeeper.of(case.place, one.name, judged, case.believed, case.now)
-    return replace(keeper, proofs=_by(keeper.proofs, case.now)).documents(judged)
+    weighed = replace(keeper, proofs=_by(keeper.proofs, case.now)).documents(judged)
+    return replace(weighed, policy=(*weighed.policy, *lost_notices(case, one)))
 
 
 def _by(proofs: Proofs, when: datetime) -> Proofs:
@@ -85,10 +87,7 @@ def _by(proofs: Proofs, when: datetime) -> Proofs:
 
 
 def _is_later(proof: Proof, when: datetime) -> bool:
-    try:
-        return proof.kind == "revocation" and times.parse(str(proof.predicate.get("issued_at"))) > when
-    except ValueError:
-        return False
+    return proof.kind == "revocation" and is_after(proof.predicate.get("issued_at"), when)
 
 
 # --- releases ------------------------------------------------------------------------------------------
@@ -115,10 +114,15 @@ def release_findings(then: Then, bundle: Bundle) -> Iterator[Finding]:
             what = "this manifest is not the one that the receipt names"
             yield mismatch(f"provenance/manifests/{one.name}.json", what, one.manifest, sha256(raw))
             continue
+        if before is None:
+            what = "this is no manifest, or what stands beside it is too large: nobody is known to have signed it"
+            yield mismatch(
+                f"provenance/manifests/{one.name}.json", what, "a signed manifest", "another document"
+            )
+            continue
         yield from _named(one, before)
-        if before is not None:
-            is_used, is_judged = one.notes.get("use", PRESENT) != PRESENT, POLICY in bundle.files
-            yield from (*before.doubts, *(before.policy if is_used and is_judged else ()))
+        is_used, is_judged = one.notes.get("use", PRESENT) != PRESENT, POLICY in bundle.files
+        yield from (*before.doubts, *(before.policy if is_used and is_judged else ()))
         yield from _since(one, before, today)
     yield from _evidence(then, bundle, owned_up)
 
@@ -156,9 +160,9 @@ def _policy(case: Case, bundle: Bundle) -> Iterator[Finding]:
         yield mismatch(POLICY, "this is not the policy that held when the run ended", named, enclosed)
 
 
-def _named(one: Used, judged: Judged | None) -> Iterator[Finding]:
+def _named(one: Used, judged: Judged) -> Iterator[Finding]:
     """The manifest against the other things that the receipt says of it."""
-    manifest = judged.manifest if judged is not None else None
+    manifest = judged.manifest
     if manifest is None:
         return
     if manifest.tree and manifest.tree != one.tree:
@@ -168,7 +172,7 @@ def _named(one: Used, judged: Judged | None) -> Iterator[Finding]:
         yield mismatch(one.name, "the receipt calls this release otherwise", one.release, manifest.release)
 
 
-def _since(one: Used, before: Judged | None, today: Judged | None) -> Iterator[Finding]:
+def _since(one: Used, before: Judged, today: Judged | None) -> Iterator[Finding]:
     then, now = _blocking(before), _blocking(today)
     if news := sorted(now - then):
         yield Finding(
@@ -214,14 +218,23 @@ def _evidence(then: Then, bundle: Bundle, owned_up: set[tuple[str, str | None]])
                 )
     yield from _sources(then, bundle)
     for one in then.used:
+        path, report = f"provenance/reports/{one.name}.json", one.notes.get("decisionReport")
+        if isinstance(report, str) and path not in bundle.files and ("report", one.name) not in owned_up:
+            yield _left_out(path, printable(report))
         for digest in sorted(named_evidence(one.notes) - digests[one.name]):
             if ("evidence", one.name) not in owned_up:
                 what = "the receipt names a signed statement about this release that is not in the bundle"
                 yield mismatch(one.name, what, digest, "no such file")
+    yield from _told(bundle, digests)
+
+
+def _told(bundle: Bundle, digests: Mapping[str, set[str]]) -> Iterator[Finding]:
+    """What the log tells of and is not among these digests of each pin's evidence."""
     for index, raw in bundle.entries():
-        document = read_entry(index, raw).document
-        said = document if isinstance(document, dict) else {}
-        stated = said.get("evidence")
+        entry = read_entry(index, raw)
+        said = entry.document if isinstance(entry.document, dict) else {}
+        # What was refused is not kept: the log says that somebody handed it in, and no more.
+        stated = said.get("evidence") if entry.kind != Refused.kind else None
         if isinstance(stated, str) and stated not in digests.get(str(said.get("name")), set()):
             yield Finding(
                 "bundle.incomplete",
@@ -240,7 +253,7 @@ def _sources(then: Then, bundle: Bundle) -> Iterator[Finding]:
     Such a receipt is for a place, and nobody has signed the lock, which says that the manifest came from there.
     """
     said = [read_entry(index, raw).document for index, raw in bundle.entries()]
-    pinned = {(one.get("manifest"), one.get("source")) for one in said if _is_pinned(one)}
+    pinned = {(str(one.get("manifest")), str(one.get("source"))) for one in said if _is_pinned(one)}
     what = (
         "the log does not say that this release came from there, so an x402 receipt shows no payment for it"
     )
@@ -266,11 +279,11 @@ def _is_pinned(document: Any) -> bool:
 def document_findings(then: Then, bundle: Bundle) -> Iterator[Finding]:
     """The documents beside the receipt: each is the one that it names; one that it does not name is told."""
     case = then.case
-    named = named_documents(case)
+    named, lists = named_documents(case), moved_lists(case.found.receipt.statement)
     for file in bundle.index.files:
-        if file.what != "document":
-            continue
         name, raw = file.path.removeprefix(RUN), bundle.files[file.path]
+        if file.what not in {"document", "list"} or name in lists:
+            continue  # a list that was moved out of the receipt was checked with it
         if name not in named:
             yield Finding(
                 "bundle.unnamed",
@@ -285,18 +298,22 @@ def document_findings(then: Then, bundle: Bundle) -> Iterator[Finding]:
     owned_up = {one.about for one in bundle.index.absent if one.what == "document"}
     for name in sorted(named.keys() - owned_up - {RECORD_FILE}):
         if RUN + name not in bundle.files:
-            yield Finding(
-                "bundle.incomplete",
-                Severity.WARN,
-                RUN + name,
-                "the receipt names this document, and it is not in the bundle",
-                expected=named[name],
-                found="no such file",
-                do="ask the team for it",
-            )
+            yield _left_out(RUN + name, named[name])
     trust = named_as(case, TRUST_URI)
     if TRUST_THEN in bundle.files and trust != (found := sha256(bundle.files[TRUST_THEN])):
         yield mismatch(TRUST_THEN, "this is not the trust root that the receipt names", str(trust), found)
+
+
+def _left_out(path: str, digest: str) -> Finding:
+    return Finding(
+        "bundle.incomplete",
+        Severity.WARN,
+        path,
+        "the receipt names this document, and it is not in the bundle",
+        expected=digest,
+        found="no such file",
+        do="ask the team for it",
+    )
 
 
 # --- in words ------------------------------------------------------------------------------------------

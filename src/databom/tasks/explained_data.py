@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 from databom.checks.payment import good_receipts
-from databom.errors import ConfigError, StorageError
-from databom.hosts.git import commit_at
+from databom.errors import ConfigError, InputError, StorageError
 from databom.log.events import Entry
+from databom.model import times
 from databom.model.digest import sha256
 from databom.model.explanation import DATA, DECLARED, MISSING, VERIFIED, Line, Strength
-from databom.model.finding import Severity
+from databom.model.finding import Finding, Severity
 from databom.model.lock import PIN_NAME
 from databom.model.text import printable
 from databom.tasks.explaining import Case, digest_of
@@ -22,8 +23,10 @@ from databom.tasks.gatekeeping import Gatekeeper
 from databom.tasks.judging import Judged, judge, judge_pin
 from databom.tasks.kept_manifests import committed, kept_here
 from databom.tasks.passed import MAX_REPORT_BYTES
-from databom.tasks.project import read_optional
+from databom.tasks.project import read_possible
 from databom.tasks.receiving import Received
+from databom.tasks.recollecting import TakenBack
+from databom.tasks.taken_back import is_irrevocable, missing_notices
 
 if TYPE_CHECKING:
     from databom.hosts.git import Commit
@@ -82,7 +85,7 @@ def used_by(case: Case) -> list[Used]:
 def commit_of(case: Case) -> Commit | None:
     """The commit that the receipt names, where this clone has it."""
     code = case.dependency("code")
-    return commit_at(case.place.root, digest_of(code, "gitCommit") or "") if code is not None else None
+    return case.search.commit(digest_of(code, "gitCommit") or "") if code is not None else None
 
 
 def _used(case: Case, one: Mapping[str, Any], commit: Commit | None) -> Used:
@@ -123,7 +126,7 @@ def received_by(
         found = kept_here(case.place, name, digest)
         if found is None and commit is not None:
             found = committed(case.place, name, digest, commit)
-    except (StorageError, ConfigError):
+    except (InputError, StorageError, ConfigError):
         return None, "", False
     return (found.received, found.where, found.is_pinned) if found is not None else (None, "", False)
 
@@ -250,7 +253,7 @@ def _license(case: Case, one: Used) -> Iterator[_Answer]:
     evidence = case.receipt
     if isinstance(report, str):
         path = case.place.report_path(one.name)
-        raw = read_optional(path, MAX_REPORT_BYTES) if PIN_NAME.match(one.name) else None
+        raw = read_possible(path, MAX_REPORT_BYTES) if PIN_NAME.match(one.name) else None
         is_here = raw is not None and sha256(raw) == report
         kept = path.relative_to(case.place.root).as_posix() if is_here else "not kept here"
         evidence += f"; report {printable(report)[:19]}…, {kept}"
@@ -266,12 +269,49 @@ def _license(case: Case, one: Used) -> Iterator[_Answer]:
     except StorageError:
         return
     weighed = keeper.documents(judged)
-    codes = sorted({found.code for found in weighed.policy if found.severity is Severity.BLOCK})
+    findings = (*weighed.policy, *lost_notices(case, one))
+    codes = sorted({found.code for found in findings if found.severity is Severity.BLOCK})
     told = f"not allowed: {', '.join(codes)}" if codes else "allowed"
     if weighed.approvals:
         words = {printable(str(role)) for each in weighed.approvals for role in _roles(each)}
         told += f", accepted by {', '.join(sorted(words)) or 'somebody'}"
     yield "decided now", told, VERIFIED, f"{one.where}, policy {case.place.config.policy_digest[:19]}…"
+
+
+def lost_notices(case: Case, one: Used) -> Iterator[Finding]:
+    """`revocation.revoked` of notices in force by the case's time that log or receipt tell of, and that are lost.
+
+    Raises:
+        StorageError: the evidence cannot be listed, or the log is not one to be believed.
+    """
+    manifest = one.judged.manifest if one.judged is not None else None
+    if manifest is None:
+        return
+    told = [
+        found for found in case.search.revoked(manifest.digest) if not is_after(found.issued_at, case.now)
+    ]
+    noted = one.notes.get("revoked")
+    if isinstance(noted, list) and not is_irrevocable(manifest):
+        ended = str(case.found.receipt.statement["predicate"]["runDetails"]["metadata"]["finishedOn"])
+        told += [TakenBack(manifest.digest, evidence, ended) for evidence in map(str, noted)]
+    for lost in missing_notices(case.place, one.name, told):
+        yield Finding(
+            "revocation.revoked",
+            Severity.BLOCK,
+            one.name,
+            "the license of this release was taken back, and the notice of it is not here",
+            expected=f"the notice {printable(lost.evidence)}",
+            found="no such evidence",
+            do="ask the team for it, and whether the model is still used",
+        )
+
+
+def is_after(text: object, when: datetime) -> bool:
+    """Whether a text is a time, and later than another."""
+    try:
+        return times.parse(str(text)) > when
+    except ValueError:
+        return False
 
 
 def _roles(approval: Mapping[str, Any]) -> list[Any]:

@@ -17,6 +17,7 @@ from msgspec import Struct, field
 
 from databom.checks.receipt import Receipt, check_receipt, moved_lists
 from databom.errors import InputError, MissingError, PluginError, StorageError
+from databom.hosts.git import Commit, commit_at
 from databom.log.checkpoint import Speakers, open_checkpoint
 from databom.log.events import Entry, read_entry
 from databom.log.reading import LogReader
@@ -30,6 +31,7 @@ from databom.storage.shelf import open_shelf
 from databom.tasks import receipts
 from databom.tasks.logs import ProjectLog
 from databom.tasks.project import Project
+from databom.tasks.recollecting import TakenBack, taken_back
 from databom.trust.dsse import MAX_ENVELOPE_BYTES
 from databom.trust.root import TrustRoot
 
@@ -237,6 +239,18 @@ class Search:
                 if known.keys() == wanted:
                     break
         return known
+
+    def commit(self, ident: str) -> Commit | None:
+        """The commit of this clone with an id; None where it has none."""
+        return commit_at(self.place.root, ident)
+
+    def revoked(self, manifest: str) -> Iterator[TakenBack]:
+        """The notices that the log says have taken back the release with this manifest."""
+        for index, raw in self.backwards((manifest.encode(),)):
+            found = taken_back(read_entry(index, raw))
+            if found is not None and found.manifest == manifest:
+                self._require(index, raw)
+                yield found
 
     def backwards(self, needles: tuple[bytes, ...], stop: int | None = None) -> Iterator[tuple[int, bytes]]:
         """Entries that hold one of some bytes, the newest first. Nobody vouches for them before `_require`."""

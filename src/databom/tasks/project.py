@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from databom.errors import ConfigError, InputError, MissingError
+from databom.errors import ConfigError, InputError, MissingError, StorageError
 from databom.model.config import FILE as CONFIG_FILE
 from databom.model.config import MAX_CONFIG_BYTES, Config, parse_config
 from databom.model.lock import MAX_LOCK_BYTES, Lock, Pin, format_lock, parse_lock
@@ -263,8 +263,17 @@ def read_optional(path: Path, limit: int) -> bytes | None:
 
     Raises:
         StorageError: it is there and cannot be read.
+        InputError: it is longer than `limit`.
     """
     try:
         return files.read_bounded(path, limit)
     except MissingError:
+        return None
+
+
+def read_possible(path: Path, limit: int) -> bytes | None:
+    """The bytes of a file, None where they are not to be had for whatever reason: then it shows nothing."""
+    try:
+        return read_optional(path, limit)
+    except (InputError, StorageError):
         return None

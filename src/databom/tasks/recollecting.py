@@ -29,7 +29,7 @@ from databom.checks.memory import check_memory, rollback_notes
 from databom.errors import ConfigError, InputError, MissingError, StorageError
 from databom.log.appending import require_continued
 from databom.log.checkpoint import Checkpoint, Speakers
-from databom.log.events import read_entry
+from databom.log.events import Entry, read_entry
 from databom.log.reading import LogReader
 from databom.model import times
 from databom.model.digest import is_digest
@@ -202,16 +202,20 @@ def _read(reader: LogReader, memory: AnswerCache) -> Recollection:
             _pinned(seen, entry.document)
         elif entry.kind == "paid" and _has(entry.document, Spending._fields):
             spent.append(Spending(*(entry.document[member] for member in Spending._fields)))
-        elif entry.kind == "revoked" and _is_taken_back(entry.document):
-            revoked.append(TakenBack(*(entry.document[member] for member in TakenBack._fields)))
+        elif (one := taken_back(entry)) is not None:
+            revoked.append(one)
     if told.size < reader.size:
         now = _Read(reader.size, reader.checkpoint.root, seen, spent, revoked)
         memory.keep([(_RULES, msgspec.msgpack.encode(now))])
     return Recollection(seen, tuple(spent), tuple(revoked))
 
 
-def _is_taken_back(said: Mapping[str, Any]) -> bool:
-    return said.get("claimed") is not True and _has(said, TakenBack._fields)
+def taken_back(entry: Entry) -> TakenBack | None:
+    """The release that an entry says was revoked; None for any other entry, and for a claim."""
+    said = entry.document
+    if entry.kind != "revoked" or said.get("claimed") is True or not _has(said, TakenBack._fields):
+        return None
+    return TakenBack(*(said[member] for member in TakenBack._fields))
 
 
 def _has(said: Mapping[str, Any], members: Iterable[str]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from databom.errors import DatabomError, InputError, StorageError
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from databom.model.manifest import Manifest
     from databom.model.proofs import Proof
     from databom.tasks.project import Project
-    from databom.tasks.recollecting import Recollection
+    from databom.tasks.recollecting import Recollection, TakenBack
 
 
 def revoked(name: str, release: str, proof: Proof, manifest: Manifest | None) -> Revoked:
@@ -65,13 +65,7 @@ def lost_notices(place: Project, told: Recollection, *names: str) -> Iterator[Fi
     """
     for name in names or sorted(place.lock.pins):
         manifest = place.lock.pins[name].manifest
-        missing = {one.evidence: one for one in told.revoked if one.manifest == manifest}
-        for path in evidence_files(place, name) if missing else ():
-            try:
-                missing.pop(sha256(read_evidence(path)), None)
-            except (InputError, StorageError):
-                continue  # whoever judges the pin says so
-        for one in sorted(missing.values()):
+        for one in missing_notices(place, name, (one for one in told.revoked if one.manifest == manifest)):
             yield Finding(
                 "revocation.revoked",
                 Severity.BLOCK,
@@ -81,3 +75,18 @@ def lost_notices(place: Project, told: Recollection, *names: str) -> Iterator[Fi
                 found="no such evidence",
                 do=f"put it back from git (provenance/evidence/{name}); move on: databom update {name}",
             )
+
+
+def missing_notices(place: Project, name: str, told: Iterable[TakenBack]) -> list[TakenBack]:
+    """Those of the notices that are told of which are not kept for a pin, sorted.
+
+    Raises:
+        StorageError: the evidence is there and cannot be listed.
+    """
+    missing = {one.evidence: one for one in told}
+    for path in evidence_files(place, name) if missing else ():
+        try:
+            missing.pop(sha256(read_evidence(path)), None)
+        except (InputError, StorageError):
+            continue  # whoever judges the pin says so
+    return sorted(missing.values())
