@@ -136,6 +136,46 @@ def test_one_subscription_for_two_releases_counts_once(buyer: Team) -> None:
     assert totals(answer)["all", "USD"] == ("120.00", "0")
 
 
+SUBSCRIBED = {
+    "model": "subscription",
+    "transaction_id": "txn_s",
+    "payee": "creator:simulated",
+    "amount": {"value": "120.00", "currency": "USD"},
+}
+PERIOD = {"start": times.format(NOW - timedelta(days=1)), "end": times.format(NOW + timedelta(days=9))}
+
+
+def subscribed(team: Team, release: Release, **members: Any) -> None:
+    answer = paid(team, release, model="subscription", transaction_id="txn_s", period=PERIOD, **members)
+    assert answer.code == 0, answer.out
+
+
+def test_a_receipt_counts_though_an_earlier_release_only_declares_its_transaction(buyer: Team) -> None:
+    pin(buyer, "pets", payment=SUBSCRIBED)
+    subscribed(buyer, move(buyer, "pets", {"c.txt": b"c"}, payment=SUBSCRIBED))
+    answer = ledger(buyer)
+    assert [state for _, state, _ in states(answer)] == ["declared", "paid"]
+    assert totals(answer) == {(party, "USD"): ("120.00", "0") for party in ("all", "payee:creator:simulated")}
+
+
+def test_an_amount_that_is_written_in_another_way_is_no_other_payment(buyer: Team) -> None:
+    subscribed(buyer, pin(buyer, "pets", payment=SUBSCRIBED))
+    second = move(buyer, "pets", {"c.txt": b"c"}, payment=SUBSCRIBED)
+    subscribed(buyer, second, amount={"value": "120", "currency": "USD"})
+    assert totals(ledger(buyer))["all", "USD"] == ("120.00", "0")
+
+
+def test_what_a_receipt_shows_is_not_declared_as_well(buyer: Team) -> None:
+    release = pin(buyer, "pets", payment=PAID)
+    said = {"transaction_id": PAID["transaction_id"], "amount": {"value": "120.00", "currency": "USD"}}
+    assert buyer.attach(json.dumps(said).encode()).code == 0
+    assert totals(ledger(buyer))["all", "USD"] == ("0", "120.00")
+    paid(buyer, release)
+    answer = ledger(buyer)
+    assert sorted(state for _, state, _ in states(answer)) == ["declared", "paid"]
+    assert totals(answer)["all", "USD"] == ("120.00", "0")
+
+
 def test_a_period_that_is_over_and_a_receipt_that_disagrees(buyer: Team) -> None:
     over = {"start": times.format(NOW - timedelta(days=9)), "end": times.format(NOW - timedelta(days=1))}
     release = pin(buyer, "pets", payment={**PAID, "model": "subscription"})

@@ -295,17 +295,21 @@ def _parts(allocation: Sequence[Share], value: str | None) -> tuple[Part, ...]:
 
 
 def _totals(payments: Iterable[Payment]) -> Iterator[Total]:
-    """Sums by party and currency; a transaction that pays for several releases counts once."""
+    """Sums by party and currency. A transaction counts once, however many releases it pays for and however its amount
+    is written; one that a receipt shows is not declared as well.
+    """
     sums: dict[tuple[str, str], list[Decimal]] = {}
-    seen = set()
-    for one in payments:
-        if one.value is None or one.currency is None or one.state not in (*SHOWN, "declared"):
+    seen: dict[str, set[_Counted]] = {}
+    summed = [one for one in payments if one.state in (*SHOWN, "declared")]
+    for one in sorted(summed, key=lambda one: (_column(one), one.payee is None)):
+        if one.value is None or one.currency is None:
             continue
-        key = (one.transaction or one.evidence, one.payee, one.currency, one.value)
-        if key in seen:
+        column = _column(one)
+        this = _Counted(column, one.payee, one.currency, Decimal(one.value))
+        before = seen.setdefault(one.transaction or one.evidence, set())
+        if any(this.is_told_by(other) for other in before):
             continue
-        seen.add(key)
-        column = 0 if one.state in SHOWN and one.strength == VERIFIED else 1
+        before.add(this)
         parties = [
             ("all", one.value),
             *((f"payee:{one.payee}", one.value) for _ in (one.payee,) if one.payee),
@@ -318,6 +322,26 @@ def _totals(payments: Iterable[Payment]) -> Iterator[Total]:
         sums.items(), key=lambda pair: (pair[0][0] != "all", pair[0])
     ):
         yield Total(party, currency, f"{shown:f}", f"{declared:f}")
+
+
+class _Counted(NamedTuple):
+    """What was counted of one transaction."""
+
+    column: int
+    payee: str | None
+    currency: str
+    value: Decimal
+
+    def is_told_by(self, other: _Counted) -> bool:
+        """Whether another one that was counted is this money: a receipt's word stands for what is only declared."""
+        is_same = (self.currency, self.value) == (other.currency, other.value)
+        is_payee = self.payee == other.payee or None in (self.payee, other.payee)
+        return is_payee and (is_same or other.column < self.column)
+
+
+def _column(one: Payment) -> int:
+    """0 for what a receipt shows, 1 for what is only declared."""
+    return 0 if one.state in SHOWN and one.strength == VERIFIED else 1
 
 
 # --- the meter ----------------------------------------------------------------------------------------------
