@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,18 @@ def test_a_notice_that_does_not_hold_changes_nothing_and_is_remembered(
     assert team.house.json("check").code == 0
     told = [(one["manifest"], one["code"]) for one in events(team, "notice-refused")]
     assert told == ([] if code == "evidence.invalid" else [(release.digest, code)])
+
+
+def test_a_trust_root_that_expired_takes_nothing_back(team: Team) -> None:
+    """As the drill says: nobody has said lately whom to believe."""
+    release = pin(team, "pets", license=LICENSE)
+    path = team.house.project / "provenance/trust.json"
+    root = json.loads(path.read_text())
+    path.write_text(json.dumps({**root, "expires": times.format(NOW - timedelta(days=1))}))
+    answer = revoke(team, notice(team, release))
+    assert (answer.code, answer.blocking) == (1, {"trust.expired"})
+    assert team.kept() == []
+    assert "drill.nobody" in team.house.json("drill").blocking
 
 
 @pytest.mark.parametrize("raw", [b"", b"{}", b"\xff", b"[" * 100_000, b'{"payloadType": 1}'])

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from databom.errors import ConfigError
+from databom.errors import ConfigError, InputError
 from databom.hosts.git import commits_with
 from databom.model.digest import sha256
 from databom.model.lock import PIN_NAME
@@ -17,6 +17,7 @@ from databom.tasks.receiving import ENVELOPE_SUFFIX, TIMESTAMPS_SUFFIX, Received
 
 if TYPE_CHECKING:
     from databom.hosts.git import Commit
+    from databom.model.manifest import Manifest
 
 
 class Kept(NamedTuple):
@@ -61,6 +62,14 @@ class Manifests:
                     if (raw := commit.read(path, MAX_DOCUMENT_BYTES)) is not None:
                         found.setdefault(sha256(raw), commit)
         return self._history[name]
+
+
+def read_kept(kept: Kept | None) -> Manifest | None:
+    """The manifest that was kept; None where none was, or where its bytes are no manifest."""
+    try:
+        return kept.received.read() if kept is not None else None
+    except InputError:
+        return None
 
 
 def kept_here(place: Project, name: str, digest: str) -> Kept | None:
