@@ -232,11 +232,11 @@ def _frozen(place: Project, found: Found, event: Revoked, now: datetime) -> Iter
             yield Finding(FROZEN, Severity.INFO, uri, "it was marked before, and no alias leads to it")
             continue
         try:
-            freezer.freeze(one, event.manifest)
+            taken = freezer.freeze(one, event.manifest)
         except PluginError as error:
             yield _not_frozen(uri, error)
             continue
-        aliases = ", ".join(f"@{printable(alias)}" for alias in one.aliases)
+        aliases = ", ".join(f"@{printable(alias)}" for alias in taken)
         yield Finding(
             FROZEN,
             Severity.INFO,
