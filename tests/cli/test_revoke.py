@@ -174,6 +174,19 @@ def test_a_release_that_nobody_pinned_is_refused_when_somebody_does(team: Team) 
     assert "revocation.revoked" in team.house.json("check").blocking
 
 
+def test_another_name_of_it_is_refused_where_the_log_is_not(team: Team) -> None:
+    """A fresh clone: the notice lies in git beside the pin, and the log is elsewhere."""
+    release = pin(team, "pets", license=LICENSE)
+    assert revoke(team, notice(team, release)).code == 0
+    shutil.rmtree(team.house.project / ".databom")
+    manifest = team.sim.write(release.documents(), team.house.market / "again")
+    team.house.json("add", manifest, "--name", "vehicles", "--no-dvc")
+    for command in (("sync", "vehicles"), ("exec", "vehicles", "--", "true")):
+        assert team.house.cli(*command).code == 1, command
+    told = [one for one in team.house.json("check").findings if one["code"] == "revocation.revoked"]
+    assert len(told) == 2  # one a pin
+
+
 def test_a_notice_that_was_removed_is_remembered_by_the_log(team: Team) -> None:
     """M06, M10: taking the file away, or an older commit, gives nothing back; the log stays verifiable."""
     release = pin(team, "pets", license=LICENSE)

@@ -11,7 +11,7 @@ from databom.model import times
 from databom.model.digest import sha256
 from databom.model.finding import Finding, Severity
 from databom.model.text import printable
-from databom.tasks.attached import evidence_files, read_evidence
+from databom.tasks.attached import evidence_files, is_notice, notices_beside, read_evidence
 
 if TYPE_CHECKING:
     from databom.model.manifest import Manifest
@@ -44,7 +44,8 @@ def notices_of(place: Project, name: str, manifest: str) -> list[str]:
     Where none is kept, which is told by the names that `attach` and `revoke` give them, nothing is opened.
     """
     try:
-        if not any(path.name.startswith("revocation-") for path in evidence_files(place, name)):
+        own = evidence_files(place, name)
+        if not any(map(is_notice, own)) and not notices_beside(place, name, manifest, own):
             return []
         from databom.tasks.attached import load_proofs
         from databom.tasks.believing import load_trust
@@ -66,7 +67,8 @@ def lost_notices(place: Project, told: Recollection, *names: str) -> Iterator[Fi
     for name in names or sorted(place.lock.pins):
         manifest = place.lock.pins[name].manifest
         missing = {one.evidence: one for one in told.revoked if one.manifest == manifest}
-        for path in evidence_files(place, name) if missing else ():
+        own = evidence_files(place, name) if missing else []
+        for path in (*own, *(notices_beside(place, name, manifest, own) if missing else ())):
             try:
                 missing.pop(sha256(read_evidence(path)), None)
             except (InputError, StorageError):
