@@ -51,6 +51,13 @@ def test_what_is_nothing_to_ask_about_is_usage(team: Team, target: str) -> None:
     assert answer.out == ""
 
 
+@pytest.mark.parametrize("kind", ["creator", "dataset"])
+def test_what_is_asked_about_is_shown_safely(team: Team, kind: str) -> None:
+    pin(team, "pets")
+    answer = team.house.ok("affected", f"{kind}:\x1b[31m\u202e")
+    assert not set("\x1b\u202e") & set(answer.out + answer.err)
+
+
 def test_only_the_assets_of_the_creator_reach_further(team: Team) -> None:
     assets = [asset("a.txt", b"a", creator_id="creator:alice"), asset("b.txt", b"bb")]
     pin(team, "pets", creator_id="creator:bob", assets=assets)
