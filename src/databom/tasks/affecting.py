@@ -107,28 +107,29 @@ def find(
     history = read_history(search, expired=root.expires <= now, progress=told)
     if asked.kind == "pin" and not any(asked.value in one.names for one in history.releases.values()):
         place.pin(asked.value)  # says which ones there are
-    return follow(place, asked, history, believed, root, now, told)
+    return follow(place, asked, history, Manifests(place, held=MAX_HELD_BYTES), believed, root, now, told)
 
 
 def follow(
     place: Project,
     asked: Target,
     history: History,
+    manifests: Manifests,
     believed: Believed,
     root: TrustRoot,
     now: datetime,
     told: Progress,
 ) -> Found:
-    """As `find`, from a history that was read.
+    """As `find`, from a history that was read, and from manifests that were perhaps.
 
     Raises:
         StorageError: a kept file cannot be read.
     """
-    following = Following(asked, history, Manifests(place))
+    following = Following(asked, history, manifests)
     following.follow(told)
     found = list(following.found())
     releases = tuple(_release(*one, believed, place, now) for one in found)
-    manifests = tuple(one for _, _, kept in found if (one := read_kept(kept)) is not None)
+    every = tuple(one for _, _, kept in found if (one := read_kept(kept)) is not None)
     tracked = ask_tracking(releases, following.runs(), {one.run for one in history.runs})
     answer = Affected(
         asked.shown,
@@ -141,7 +142,7 @@ def follow(
         trainings=len({one.run for one in history.runs}),
         trust=root.digest,
     )
-    return Found(answer, tracked.versions, manifests)
+    return Found(answer, tracked.versions, every)
 
 
 class Following:
@@ -153,7 +154,6 @@ class Following:
         """SHA-256 of assets and outputs that stand on it."""
         self._because: dict[str, tuple[str, ...]] = {}
         """By the manifest's digest."""
-        self._kept: dict[str, Kept] = {}
         self._runs: dict[int, tuple[str, tuple[str, ...]]] = {}
         """By the place in the history: the strongest use, and why."""
         self._lost: dict[str, Untold] = {}
@@ -199,14 +199,12 @@ class Following:
 
     def _manifest(self, release: Release) -> Manifest | None:
         digest = release.manifest
-        found = self._kept.get(digest) or self._manifests.find(digest, sorted(release.names))
+        found = self._manifests.find(digest, sorted(release.names))
         do = "fetch the commits that pinned it (git fetch --unshallow), or ask in the clone that did"
         if found is None:
             told = f"its manifest is not kept here: what it holds is not known ({digest})"
             self._lost[digest] = Untold(printable(release.release), told, do)
             return None
-        if len(found.received.manifest) <= MAX_HELD_BYTES:
-            self._kept[digest] = found
         try:
             manifest = found.received.complete(found.received.read())
         except (InputError, StorageError, ConfigError) as error:
@@ -295,8 +293,7 @@ class Following:
         every = sorted(self._because, key=lambda one: (self._history.releases[one].release, one))
         for one in every:
             release = self._history.releases[one]
-            kept = self._kept.get(one) or self._manifests.find(one, sorted(release.names))
-            yield release, self._because[one], kept
+            yield release, self._because[one], self._manifests.find(one, sorted(release.names))
 
     def runs(self) -> dict[str, AffectedRun]:
         """The affected runs: what their endings say together, and the last of those that say it."""

@@ -30,10 +30,17 @@ class Kept(NamedTuple):
 
 
 class Manifests:
-    """Finds the manifests that one project has, or once had. Nobody is believed for being here: the digest decides."""
+    """Finds the manifests that one project has, or once had. Nobody is believed for being here: the digest decides.
 
-    def __init__(self, place: Project) -> None:
+    Args:
+        place: the project.
+        held: manifests up to so many bytes are read once; longer ones each time they are asked for.
+    """
+
+    def __init__(self, place: Project, *, held: int = 0) -> None:
         self._place = place
+        self._limit = held
+        self._held: dict[str, Kept] = {}
         self._history: dict[str, Mapping[str, Commit]] = {}
 
     def find(self, digest: str, names: Iterable[str]) -> Kept | None:
@@ -42,6 +49,12 @@ class Manifests:
         Raises:
             StorageError: a kept file is there and cannot be read.
         """
+        found = self._held.get(digest) or self._find(digest, names)
+        if found is not None and len(found.received.manifest) <= self._limit:
+            self._held[digest] = found
+        return found
+
+    def _find(self, digest: str, names: Iterable[str]) -> Kept | None:
         place = self._place
         known = [name for name in names if PIN_NAME.match(name)]
         for name in known or [""]:
