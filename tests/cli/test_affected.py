@@ -249,6 +249,18 @@ def test_a_receipt_that_was_broken_here_is_told(team: Team, raw: bytes) -> None:
     assert told["about"].endswith("receipt.dsse.json: it is no receipt of a run")
 
 
+@pytest.mark.parametrize("folder", ["open", "pending"])
+def test_a_record_that_was_broken_here_is_told(team: Team, folder: str) -> None:
+    pin(team, "pets")
+    train("pets")
+    (team.house.project / ".databom/receipts" / folder / "18ebbf876cc5892b-c2cd0d4f.json").write_bytes(b"{")
+    answer = ask(team, "pets")
+    assert answer.code == 3
+    [told] = answer.report["untold"]
+    assert told["about"] == f".databom/receipts/{folder}/18ebbf876cc5892b-c2cd0d4f.json"
+    assert "cannot be read" in told["what"]
+
+
 def test_a_receipt_that_is_not_believed_is_told(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
     pin(team, "pets")
     train("pets")

@@ -122,6 +122,10 @@ def read_history(search: Search, *, expired: bool, progress: Progress) -> Histor
         used = tuple(_used(raw_pins(value["pins"])))
         where = f"begun here at {printable(value['started'])}, and not closed"
         history.add(Known(printable(value["run"]), used, (), BEGUN, None, None, None, DECLARED, where))
+    for path in receipts.unreadable(place.root):
+        where = printable(path.relative_to(place.root).as_posix(), 300)
+        told = "the record of a run that has no receipt yet cannot be read: what it used is not known"
+        history.untold.append(Untold(where, told, "look at the file, and remove it if nobody needs that run"))
     history.untold += _refused(search)
     history.absent = _absent(search)
     return history
