@@ -11,10 +11,16 @@ from typing import Any
 
 import pytest
 
+from databom.bom.receipt import Training, build_statement, completed
 from databom.model import times
+from databom.tasks import Project
+from databom.tasks.remembering import remember_entries
+from databom.tasks.surroundings import pin_descriptor
 from databom.testing.simulator import Release
+from databom.trust import dsse
+from databom.trust.statement import PAYLOAD_TYPE
 from support.affecting import alone, move, pin, team, train
-from support.house import Answer
+from support.house import Answer, House
 from support.payments import NOW, PAID, Team
 
 __all__ = ["alone", "team"]
@@ -136,6 +142,46 @@ def test_one_subscription_for_two_releases_counts_once(buyer: Team) -> None:
     assert totals(answer)["all", "USD"] == ("120.00", "0")
 
 
+SUBSCRIBED = {
+    "model": "subscription",
+    "transaction_id": "txn_s",
+    "payee": "creator:simulated",
+    "amount": {"value": "120.00", "currency": "USD"},
+}
+PERIOD = {"start": times.format(NOW - timedelta(days=1)), "end": times.format(NOW + timedelta(days=9))}
+
+
+def subscribed(team: Team, release: Release, **members: Any) -> None:
+    answer = paid(team, release, model="subscription", transaction_id="txn_s", period=PERIOD, **members)
+    assert answer.code == 0, answer.out
+
+
+def test_a_receipt_counts_though_an_earlier_release_only_declares_its_transaction(buyer: Team) -> None:
+    pin(buyer, "pets", payment=SUBSCRIBED)
+    subscribed(buyer, move(buyer, "pets", {"c.txt": b"c"}, payment=SUBSCRIBED))
+    answer = ledger(buyer)
+    assert [state for _, state, _ in states(answer)] == ["declared", "paid"]
+    assert totals(answer) == {(party, "USD"): ("120.00", "0") for party in ("all", "payee:creator:simulated")}
+
+
+def test_an_amount_that_is_written_in_another_way_is_no_other_payment(buyer: Team) -> None:
+    subscribed(buyer, pin(buyer, "pets", payment=SUBSCRIBED))
+    second = move(buyer, "pets", {"c.txt": b"c"}, payment=SUBSCRIBED)
+    subscribed(buyer, second, amount={"value": "120", "currency": "USD"})
+    assert totals(ledger(buyer))["all", "USD"] == ("120.00", "0")
+
+
+def test_what_a_receipt_shows_is_not_declared_as_well(buyer: Team) -> None:
+    release = pin(buyer, "pets", payment=PAID)
+    said = {"transaction_id": PAID["transaction_id"], "amount": {"value": "120.00", "currency": "USD"}}
+    assert buyer.attach(json.dumps(said).encode()).code == 0
+    assert totals(ledger(buyer))["all", "USD"] == ("0", "120.00")
+    paid(buyer, release)
+    answer = ledger(buyer)
+    assert sorted(state for _, state, _ in states(answer)) == ["declared", "paid"]
+    assert totals(answer)["all", "USD"] == ("120.00", "0")
+
+
 def test_a_period_that_is_over_and_a_receipt_that_disagrees(buyer: Team) -> None:
     over = {"start": times.format(NOW - timedelta(days=9)), "end": times.format(NOW - timedelta(days=1))}
     release = pin(buyer, "pets", payment={**PAID, "model": "subscription"})
@@ -236,6 +282,61 @@ def test_a_run_without_a_receipt_is_counted_apart(buyer: Team, monkeypatch: pyte
     train("pets")
     [use] = meter(buyer).report["uses"]
     assert (use["used"], use["unsigned"], use["due"]) == (2, 1, "0.05")
+
+
+def endings(team: Team, release: Release, *ends: tuple[str, str]) -> None:
+    """Receipts of one run in the log, which was resumed: when it ended, and how it used the release."""
+    entries = []
+    for ended, use in ends:
+        training = Training(
+            invocation="databom:resumed",
+            status="completed",
+            verdict="pass",
+            started=ended,
+            finished=ended,
+            version="1",
+            record=b"{}",
+            pins=(pin_descriptor("pets", "sim-pets@1", release.digest, release.digest, {"use": use}),),
+        )
+        statement, _ = build_statement(training)
+        payload = completed(statement, development=False, supersedes=None)
+        signed = dsse.sign(PAYLOAD_TYPE, payload, [team.sim.key("receipt")])
+        entries.append(dsse.format_envelope(signed))
+    remember_entries(Project.load(), entries)
+
+
+def test_a_run_that_was_resumed_is_due_once(buyer: Team) -> None:
+    """In the time of the first ending that used it: no later ending changes an account that was settled."""
+    release = pin(buyer, "pets", payment=PER_USE)
+    months = ("2026-01-31", "2026-02-28", "2026-03-31", "2026-04-30")
+    uses = ("present", "read", "declared", "present")
+    endings(buyer, release, *((f"{day}T12:00:00Z", use) for day, use in zip(months, uses, strict=True)))
+    due = [meter(buyer, "--since", day, "--until", day).report["uses"][0]["due"] for day in months]
+    assert due == ["0.00", "0.05", "0.00", "0.00"]
+    assert meter(buyer).report["uses"][0]["due"] == "0.05"
+
+
+def test_what_no_signed_receipt_says_was_used_is_not_due(
+    buyer: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signed ending where it was only present; a later one says that it was used, and waits for its signature."""
+    release = pin(buyer, "pets", payment=PER_USE)
+    endings(buyer, release, ("2026-01-31T12:00:00Z", "present"))
+    monkeypatch.delenv("DATABOM_RECEIPT_KEY_PEM")
+    shutil.move(buyer.house.project / ".databom/keys", buyer.house.base / "keys")
+    run = train("pets")
+    for path in (buyer.house.project / ".databom/receipts").rglob("*.json"):
+        path.write_text(path.read_text().replace(run, "databom:resumed"))
+    [use] = meter(buyer).report["uses"]
+    assert (use["used"], use["unsigned"], use["due"]) == (1, 1, "0.00")
+
+
+def test_receipts_of_a_development_key_are_no_more_than_declared(house: House, alone: None) -> None:
+    house.synced()
+    train("pets")
+    [use] = house.json("meter").report["uses"]
+    assert (use["used"], use["strength"]) == (1, "declared")
+    assert "  declared  hn-pets@1" in house.ok("meter").out
 
 
 def test_a_run_that_failed_used_it_all_the_same(buyer: Team) -> None:

@@ -51,6 +51,13 @@ def test_what_is_nothing_to_ask_about_is_usage(team: Team, target: str) -> None:
     assert answer.out == ""
 
 
+@pytest.mark.parametrize("kind", ["creator", "dataset"])
+def test_what_is_asked_about_is_shown_safely(team: Team, kind: str) -> None:
+    pin(team, "pets")
+    answer = team.house.ok("affected", f"{kind}:\x1b[31m\u202e")
+    assert not set("\x1b\u202e") & set(answer.out + answer.err)
+
+
 def test_only_the_assets_of_the_creator_reach_further(team: Team) -> None:
     assets = [asset("a.txt", b"a", creator_id="creator:alice"), asset("b.txt", b"bb")]
     pin(team, "pets", creator_id="creator:bob", assets=assets)
@@ -119,6 +126,24 @@ def test_what_a_run_made_is_the_data_of_the_next(team: Team) -> None:
     assert {run for run, use in runs(made).items() if use == "declared"} == {second, third}
 
 
+def test_what_a_whole_model_was_made_into_is_found_by_the_digest_of_the_model(team: Team) -> None:
+    import databom
+
+    pin(team, "pets", creator_id="creator:alice")
+    with databom.training("train") as run:
+        databom.use("pets")
+        Path("model").mkdir()
+        Path("model/w.bin").write_bytes(b"weights!")
+        run.produced("model")
+    pin(team, "second", {"w": b"weights!"}, dataset_id="sim-second", creator_id="creator:team")
+    second = train("second", made={})
+    [model] = next(one for one in ask(team, "pets").report["runs"] if one["models"])["models"]
+    for target in (f"sha256:{model['dirHash1']}", model["weights"]):
+        answer = ask(team, target)
+        assert runs(answer) == {f"databom:{run.id}": "made", second: "declared"}
+        assert releases(answer).keys() == {"sim-second@2"}
+
+
 def test_a_pin_that_was_only_present_reaches_nothing(team: Team) -> None:
     pin(team, "pets", creator_id="creator:alice")
     only_there = train(made={"m.bin": b"of nothing"})
@@ -181,6 +206,59 @@ def test_a_manifest_that_is_gone_leaves_it_unanswered(team: Team) -> None:
     # By name it is known all the same, and that its bytes are not.
     answer = ask(team, "dataset:sim-pets@1")
     assert (answer.code, runs(answer)) == (3, {run: "declared"})
+
+
+def test_a_lock_that_calls_a_release_by_another_name_hides_nothing(team: Team) -> None:
+    """The manifest says what it is called."""
+    pin(team, "pets")
+    run = train("pets")
+    edit_pin(team, release="other@1", dataset_id="other")
+    for target in ("dataset:sim-pets", "dataset:sim-pets@1"):
+        assert runs(ask(team, target)) == {run: "declared"}, target
+
+
+def test_what_is_pinned_and_no_manifest_leaves_it_unanswered(team: Team) -> None:
+    pin(team, "pets")
+    run = train("pets")
+    (team.house.project / "provenance/manifests/pets.json").write_bytes(b"no manifest")
+    edit_pin(team, manifest=digest(b"no manifest"))
+    for target in ("pets", "creator:alice", digest(b"no manifest")):
+        answer = ask(team, target)
+        assert answer.code == 3, target
+        assert any("cannot be read as a manifest" in one["what"] for one in answer.report["untold"])
+    assert runs(ask(team, "pets")) == {run: "declared"}
+    assert team.house.json("drill").code == 3
+
+
+def edit_pin(team: Team, **members: str) -> None:
+    path = team.house.project / "databom.lock"
+    lock = json.loads(path.read_text())
+    lock["pins"]["pets"] |= members
+    path.write_text(json.dumps(lock))
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b" " * 20_000_000])
+def test_a_receipt_that_was_broken_here_is_told(team: Team, raw: bytes) -> None:
+    pin(team, "pets")
+    train("pets")
+    [path] = (team.house.project / ".databom/receipts/runs").rglob("receipt.dsse.json")
+    path.write_bytes(raw)
+    answer = ask(team, "pets")
+    assert answer.code == 3
+    [told] = answer.report["untold"]
+    assert told["about"].endswith("receipt.dsse.json: it is no receipt of a run")
+
+
+@pytest.mark.parametrize("folder", ["open", "pending"])
+def test_a_record_that_was_broken_here_is_told(team: Team, folder: str) -> None:
+    pin(team, "pets")
+    train("pets")
+    (team.house.project / ".databom/receipts" / folder / "18ebbf876cc5892b-c2cd0d4f.json").write_bytes(b"{")
+    answer = ask(team, "pets")
+    assert answer.code == 3
+    [told] = answer.report["untold"]
+    assert told["about"] == f".databom/receipts/{folder}/18ebbf876cc5892b-c2cd0d4f.json"
+    assert "cannot be read" in told["what"]
 
 
 def test_a_receipt_that_is_not_believed_is_told(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:

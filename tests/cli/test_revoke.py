@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,18 @@ def test_a_notice_that_does_not_hold_changes_nothing_and_is_remembered(
     assert told == ([] if code == "evidence.invalid" else [(release.digest, code)])
 
 
+def test_a_trust_root_that_expired_takes_nothing_back(team: Team) -> None:
+    """As the drill says: nobody has said lately whom to believe."""
+    release = pin(team, "pets", license=LICENSE)
+    path = team.house.project / "provenance/trust.json"
+    root = json.loads(path.read_text())
+    path.write_text(json.dumps({**root, "expires": times.format(NOW - timedelta(days=1))}))
+    answer = revoke(team, notice(team, release))
+    assert (answer.code, answer.blocking) == (1, {"trust.expired"})
+    assert team.kept() == []
+    assert "drill.nobody" in team.house.json("drill").blocking
+
+
 @pytest.mark.parametrize("raw", [b"", b"{}", b"\xff", b"[" * 100_000, b'{"payloadType": 1}'])
 def test_what_is_no_statement_is_a_no(team: Team, raw: bytes) -> None:
     pin(team, "pets")
@@ -159,6 +172,19 @@ def test_a_release_that_nobody_pinned_is_refused_when_somebody_does(team: Team) 
     added = team.house.json("add", manifest, "--name", "vehicles", "--no-dvc")
     assert "revocation.revoked" in added.blocking
     assert "revocation.revoked" in team.house.json("check").blocking
+
+
+def test_another_name_of_it_is_refused_where_the_log_is_not(team: Team) -> None:
+    """A fresh clone: the notice lies in git beside the pin, and the log is elsewhere."""
+    release = pin(team, "pets", license=LICENSE)
+    assert revoke(team, notice(team, release)).code == 0
+    shutil.rmtree(team.house.project / ".databom")
+    manifest = team.sim.write(release.documents(), team.house.market / "again")
+    team.house.json("add", manifest, "--name", "vehicles", "--no-dvc")
+    for command in (("sync", "vehicles"), ("exec", "vehicles", "--", "true")):
+        assert team.house.cli(*command).code == 1, command
+    told = [one for one in team.house.json("check").findings if one["code"] == "revocation.revoked"]
+    assert len(told) == 2  # one a pin
 
 
 def test_a_notice_that_was_removed_is_remembered_by_the_log(team: Team) -> None:
@@ -234,6 +260,23 @@ def test_a_drill_says_what_would_be_done_and_does_nothing(team: Team) -> None:
     assert ("drill.unasked", None) in told
     assert sorted(path for path in team.house.project.rglob("*") if path.is_file()) == before
     assert events(team, "revoked") == []
+
+
+def test_a_drill_reads_each_manifest_once(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not once a pin: of 1,000 pins that took minutes."""
+    from databom.tasks import kept_manifests
+
+    for name in ("pets", "cars", "birds"):
+        pin(team, name, {name: b"x"}, dataset_id=f"sim-{name}")
+    real, read = kept_manifests.kept_here, []
+
+    def counting(place: Any, name: str, digest: str) -> Any:
+        read.append(name)
+        return real(place, name, digest)
+
+    monkeypatch.setattr(kept_manifests, "kept_here", counting)
+    assert team.house.json("drill").code == 0
+    assert sorted(read) == ["birds", "cars", "pets"]
 
 
 def test_a_drill_fails_where_a_notice_would(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:

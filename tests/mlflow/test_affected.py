@@ -124,7 +124,54 @@ def test_nobody_is_asked_where_no_server_is_configured(inside: Path, monkeypatch
     a_run()
     monkeypatch.setattr("databom.tasks.affected_tracked.is_configured", lambda: False)
     found = affected("pack")
-    assert (found.registry, found.is_whole, len(found.runs)) == (None, True, 1)
+    assert (found.registry, len(found.runs)) == (None, 1)
+    [untold] = found.untold  # a run that was tracked somewhere may have become a model there
+    assert "1 run were not looked for" in untold.what
+    assert affected("creator:nobody").is_whole
+
+
+def test_versions_that_name_no_run_are_found_by_where_they_come_from(inside: Path) -> None:
+    """`create_model_version` asks for no run id, and believes any; a copy has that of what it copies."""
+    import mlflow
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient()
+    with mlflow.start_run() as other:  # the pin was there
+        pass
+    run = a_run()
+    ident = run.removeprefix("mlflow:")
+    client.create_registered_model("cats")
+    client.create_model_version("cats", f"runs:/{ident}/m")
+    client.create_model_version("cats", f"{mlflow.get_run(ident).info.artifact_uri}/m")
+    client.create_model_version("cats", f"runs:/{ident}/m", run_id=other.info.run_id)
+    client.create_model_version("cats", f"runs:/{other.info.run_id}/m")
+    client.copy_model_version("models:/cats/1", "copied")
+    client.copy_model_version("models:/copied/1", "again")
+    found = versions(affected("creator:alice"))
+    assert found == {
+        f"models:/{one}": ((), run) for one in ("again/1", "cats/1", "cats/2", "cats/3", "copied/1")
+    }
+
+
+def test_a_use_is_not_hidden_by_another_pin_that_was_only_present(inside: Path, tmp_path: Path) -> None:
+    from databom.tasks import affected_tracked
+
+    def hinted(use: str) -> Any:
+        run = ("status", None, None, None, "declared", "the tracking server alone")
+        return affected_tracked.AffectedRun("mlflow:1", use, (f"{use} it",), *run)
+
+    for one, other in (("present", "read"), ("read", "present")):
+        both = affected_tracked._both(hinted(one), hinted(other))
+        assert (both.use, both.because) == ("read", (f"{one} it", f"{other} it"))
+
+
+def test_more_runs_than_are_looked_at_are_told(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_run()
+    a_run()
+    monkeypatch.setattr("databom.hosts.tracked.MAX_RUNS", 2)
+    monkeypatch.setattr("databom.tasks.affected_tracked.MAX_RUNS", 2)
+    [untold] = affected("pack").untold
+    assert "2 runs or more" in untold.what
 
 
 # --- revoke: versions lose their aliases ----------------------------------------------------------------------
@@ -242,6 +289,34 @@ def test_a_freeze_that_fails_half_way_is_taken_up_again(
     report = revoke(notice).report
     assert report.verdict.value == "pass"
     assert dict(client.get_registered_model("cats").aliases) == {}
+
+
+def test_an_alias_that_moved_to_another_version_meanwhile_stays(
+    inside: Path, notice: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    from databom.hosts.freezing import Freezer
+    from databom.tasks import revoke
+
+    with mlflow.start_run() as run:  # the pin was there
+        pass
+    used = a_run()
+    client = registered(used, f"mlflow:{run.info.run_id}")
+    real = Freezer.is_frozen
+
+    def moving(self: Freezer, *args: Any) -> bool:
+        client.set_registered_model_alias("cats", "alias-1", "2")
+        return real(self, *args)
+
+    monkeypatch.setattr(Freezer, "is_frozen", moving)
+    report = revoke(notice).report
+    [frozen] = [one for one in report.findings if one.code == "revocation.frozen"]
+    assert frozen.found == "no alias"
+    assert {key: str(of) for key, of in client.get_registered_model("cats").aliases.items()} == {
+        "alias-1": "2",
+        "alias-2": "2",
+    }
 
 
 def test_a_model_of_other_data_is_left_alone(inside: Path, notice: Path) -> None:

@@ -45,8 +45,14 @@ class Freezer:
         """Whether the version is marked for this manifest, and no alias leads to it."""
         return not version.aliases and manifest in _listed(self._tags(version).get(REVOKED_TAG))
 
-    def freeze(self, version: TrackedVersion, manifest: str) -> None:
-        """Mark the version, note its aliases there, then take them away. Done twice, it is as done once."""
+    def freeze(self, version: TrackedVersion, manifest: str) -> tuple[str, ...]:
+        """Mark the version, note its aliases there, then take them away. Done twice, it is as done once.
+
+        An alias that leads to another version meanwhile is left alone: MLflow would take it away from any.
+
+        Returns:
+            The aliases that were taken away.
+        """
         tags = self._tags(version)
         marks = {
             ALIASES_TAG: {*_listed(tags.get(ALIASES_TAG)), *version.aliases},
@@ -55,11 +61,21 @@ class Freezer:
         for key, values in marks.items():
             if values and values != {*_listed(tags.get(key))}:
                 self._mark(version, key, ",".join(sorted(values)))
-        for alias in version.aliases:
+        now = self._aliases(version.name) if version.aliases else {}
+        taken = tuple(alias for alias in version.aliases if now.get(alias) == version.version)
+        for alias in taken:
             self._call(
                 f"the alias {printable(alias)} of {printable(version.name)} cannot be taken away",
                 partial(self._client.delete_registered_model_alias, version.name, alias),
             )
+        return taken
+
+    def _aliases(self, name: str) -> dict[str, str]:
+        def aliases() -> Any:
+            return self._client.get_registered_model(name).aliases
+
+        found = self._call(f"the aliases of {printable(name)} cannot be read", aliases)
+        return {str(alias): str(of) for alias, of in dict(found or {}).items()}
 
     def _mark(self, version: TrackedVersion, key: str, value: str) -> None:
         self._call(

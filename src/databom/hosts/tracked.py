@@ -7,9 +7,8 @@ and only under names that the caller has from elsewhere: what a server lists is 
 from __future__ import annotations
 
 import hashlib
-import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -27,9 +26,6 @@ MAX_LISTED = 200_000
 MAX_RUNS = 10_000
 """Runs that are looked at for one tag, the newest."""
 _PAGE = 1_000
-_AT_ONCE = 50
-"""Runs that one search for versions names."""
-_RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 
 
 class TrackedRun(Struct, frozen=True):
@@ -105,32 +101,30 @@ class Tracked:
         except Exception as error:  # noqa: BLE001
             raise _refused("runs cannot be searched for", self.shown, error) from None
 
-    def versions_of(self, run_ids: Sequence[str]) -> Iterator[TrackedVersion]:
-        """The registered versions that say that they are of some runs.
+    def versions_of(self, run_ids: Collection[str]) -> Iterator[TrackedVersion]:
+        """The registered versions of some runs: those that name them, or lie in them, and copies of those.
+
+        Every version of the registry is looked at: one search cannot ask for all of that.
 
         Raises:
             PluginError: they cannot be had.
         """
-        known = [one for one in run_ids if _RUN_ID.match(one)]
-        found: list[Any] = []
 
         def versions(at: str | None) -> Any:
-            return self._call(
-                lambda: self._client.search_model_versions(wanted, max_results=_PAGE, page_token=at)
-            )
+            return self._call(lambda: self._client.search_model_versions(max_results=_PAGE, page_token=at))
 
+        if not run_ids:
+            return
         try:
-            for start in range(0, len(known), _AT_ONCE):
-                wanted = f"run_id IN ({','.join(repr(one) for one in known[start : start + _AT_ONCE])})"
-                found += _pages(versions)
+            found = _of_runs(_pages(versions), frozenset(run_ids))
             # A search leaves out the aliases; the model has them.
-            models = {one.name: one for one in map(self._model, sorted({str(one.name) for one in found}))}
+            models = {name: self._model(name) for name in sorted({str(one.name) for one, _ in found})}
         except Exception as error:  # noqa: BLE001
             raise _refused("registered models cannot be searched for", self.shown, error) from None
-        for one in found:
+        for one, run_id in found:
             version, aliases = str(one.version), dict(models[str(one.name)].aliases or {})
             named = tuple(sorted(str(alias) for alias, of in aliases.items() if str(of) == version))
-            yield TrackedVersion(str(one.name), version, str(one.run_id or ""), named)
+            yield TrackedVersion(str(one.name), version, run_id, named)
 
     def _model(self, name: str) -> Any:
         return self._call(lambda: self._client.get_registered_model(name))
@@ -248,6 +242,22 @@ def _shown(run: Any) -> TrackedRun:
     uri = run.info.artifact_uri
     is_deleted, status = run.info.lifecycle_stage != "active", str(run.info.status)
     return TrackedRun(str(run.info.run_id), tags, is_deleted, str(uri) if uri else None, status)
+
+
+def _of_runs(versions: Iterable[Any], run_ids: frozenset[str]) -> list[tuple[Any, str]]:
+    """The versions that are of one of these runs, each with that run."""
+    found: list[tuple[Any, str]] = []
+    copies: dict[str, list[Any]] = {}
+    for one in versions:
+        source = str(one.source or "")
+        run = next((part for part in (str(one.run_id or ""), *source.split("/")) if part in run_ids), None)
+        if run is not None:
+            found.append((one, run))
+        elif source.startswith("models:/"):
+            copies.setdefault(source, []).append(one)
+    for one, run in found:  # it grows: of a copy there may be copies
+        found += [(copy, run) for copy in copies.pop(f"models:/{one.name}/{one.version}", ())]
+    return found
 
 
 def _pages(search: Callable[[str | None], Any]) -> Iterator[Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from decimal import Context, Decimal
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct, to_builtins
 
@@ -138,6 +138,8 @@ class Use(Struct, frozen=True):
     """`price` for each run that used it and has a receipt; None where a use has no price."""
     parts: tuple[Part, ...]
     runs: tuple[str, ...]
+    strength: Strength
+    """`declared` where a receipt that counts was not signed by a key that is believed now."""
 
 
 class Meter(Struct, frozen=True):
@@ -171,7 +173,7 @@ class Meter(Struct, frozen=True):
             told += f", {one.unsigned:,} without a receipt" if one.unsigned else ""
             told += f"; {one.model or 'no payment stated'}"
             told += f", {one.price} {one.currency} a use: {one.due} due" if one.due is not None else ""
-            yield Line("uses", one.release, told, "verified", "the signed receipts")
+            yield Line("uses", one.release, told, one.strength, "the signed receipts")
             for part in one.parts:
                 value = f", {part.value} {one.currency}" if part.value is not None else ""
                 yield Line(
@@ -207,6 +209,54 @@ def parts_of(allocation: Iterable[tuple[str, str]], value: str | None) -> tuple[
         Part(creator, share, times_of(value, share) if value is not None else None)
         for creator, share in allocation
     )
+
+
+def totals_of(payments: Iterable[Payment]) -> Iterator[Total]:
+    """Sums by party and currency; a transaction counts once, and what a receipt shows is not declared as well."""
+    sums: dict[tuple[str, str], list[Decimal]] = {}
+    seen: dict[str, set[_Counted]] = {}
+    summed = [one for one in payments if one.state in (*SHOWN, "declared")]
+    for one in sorted(summed, key=lambda one: (_column(one), one.payee is None)):
+        if one.value is None or one.currency is None:
+            continue
+        column = _column(one)
+        this = _Counted(column, one.payee, one.currency, Decimal(one.value))
+        before = seen.setdefault(one.transaction or one.evidence, set())
+        if any(this.is_told_by(other) for other in before):
+            continue
+        before.add(this)
+        parties = [
+            ("all", one.value),
+            *((f"payee:{one.payee}", one.value) for _ in (one.payee,) if one.payee),
+        ]
+        parties += [(part.creator, part.value) for part in one.parts if part.value is not None]
+        for party, value in parties:
+            entry = sums.setdefault((party, one.currency), [Decimal(0), Decimal(0)])
+            entry[column] = add(entry[column], Decimal(value))
+    for (party, currency), (shown, declared) in sorted(
+        sums.items(), key=lambda pair: (pair[0][0] != "all", pair[0])
+    ):
+        yield Total(party, currency, f"{shown:f}", f"{declared:f}")
+
+
+class _Counted(NamedTuple):
+    """What was counted of one transaction."""
+
+    column: int
+    payee: str | None
+    currency: str
+    value: Decimal
+
+    def is_told_by(self, other: _Counted) -> bool:
+        """Whether another one that was counted is this money: a receipt's word stands for what is only declared."""
+        is_same = (self.currency, self.value) == (other.currency, other.value)
+        is_payee = self.payee == other.payee or None in (self.payee, other.payee)
+        return is_payee and (is_same or other.column < self.column)
+
+
+def _column(one: Payment) -> int:
+    """0 for what a receipt shows, 1 for what is only declared."""
+    return 0 if one.state in SHOWN and one.strength == "verified" else 1
 
 
 def _ending(untold: tuple[Untold, ...]) -> str:

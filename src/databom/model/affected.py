@@ -32,7 +32,7 @@ class Target(Struct, frozen=True):
     @property
     def shown(self) -> str:
         """As it is told."""
-        return f"dataset:{self.value}" if self.kind == "dataset" else self.value
+        return printable(f"dataset:{self.value}" if self.kind == "dataset" else self.value, 200)
 
     def is_creator(self, ident: str | None) -> bool:
         """Whether this names the creator with an id; `creator:alice` names both `creator:alice` and `alice`."""

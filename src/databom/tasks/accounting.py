@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,17 +17,15 @@ from databom.errors import ConfigError, InputError, StorageError
 from databom.log.events import Entry
 from databom.model import times
 from databom.model.accounts import (
-    SHOWN,
     Ledger,
     Meter,
     Part,
     Payment,
     State,
-    Total,
     Use,
-    add,
     parts_of,
     times_of,
+    totals_of,
 )
 from databom.model.affected import PRESENT, Untold
 from databom.model.claims import Share
@@ -118,7 +115,7 @@ def ledger(
             payments += _lost(books, release, set())
             continue
         payments += _payments(books, release, *found)
-    return Ledger(tuple(payments), tuple(_totals(payments)), tuple(untold), books.trust)
+    return Ledger(tuple(payments), tuple(totals_of(payments)), tuple(untold), books.trust)
 
 
 def _payments(books: _Books, release: Release, kept: Kept, manifest: Manifest) -> Iterator[Payment]:
@@ -294,32 +291,6 @@ def _parts(allocation: Sequence[Share], value: str | None) -> tuple[Part, ...]:
     return parts_of(((printable(one.creator_id, 200), one.share) for one in allocation), value)
 
 
-def _totals(payments: Iterable[Payment]) -> Iterator[Total]:
-    """Sums by party and currency; a transaction that pays for several releases counts once."""
-    sums: dict[tuple[str, str], list[Decimal]] = {}
-    seen = set()
-    for one in payments:
-        if one.value is None or one.currency is None or one.state not in (*SHOWN, "declared"):
-            continue
-        key = (one.transaction or one.evidence, one.payee, one.currency, one.value)
-        if key in seen:
-            continue
-        seen.add(key)
-        column = 0 if one.state in SHOWN and one.strength == VERIFIED else 1
-        parties = [
-            ("all", one.value),
-            *((f"payee:{one.payee}", one.value) for _ in (one.payee,) if one.payee),
-        ]
-        parties += [(part.creator, part.value) for part in one.parts if part.value is not None]
-        for party, value in parties:
-            entry = sums.setdefault((party, one.currency), [Decimal(0), Decimal(0)])
-            entry[column] = add(entry[column], Decimal(value))
-    for (party, currency), (shown, declared) in sorted(
-        sums.items(), key=lambda pair: (pair[0][0] != "all", pair[0])
-    ):
-        yield Total(party, currency, f"{shown:f}", f"{declared:f}")
-
-
 # --- the meter ----------------------------------------------------------------------------------------------
 
 
@@ -350,14 +321,16 @@ def meter(
         raise ConfigError("the time ends before it begins", hint="--since is before --until")
     books = _Books.open(project, now, progress)
     untold = [*books.history.absent, *books.history.untold]
-    runs = _by_release(run for run in books.history.runs if _is_within(run, since, until))
+    runs = _by_release(books.history.runs)
     uses = []
     for release in books.releases():
         found = books.kept(release)
         if isinstance(found, Untold):
             untold.append(found)
         manifest = None if isinstance(found, Untold) else found[1]
-        uses.append(_use(release, manifest, runs.get(release.manifest, {})))
+        ends = runs.get(release.manifest, {}).values()
+        counted = [one for one in map(_counted, ends) if _is_within(one.ending, since, until)]
+        uses.append(_use(release, manifest, counted))
     began, ended = (times.format(one) if one is not None else None for one in (since, until))
     return Meter(began, ended, tuple(uses), tuple(untold), books.trust)
 
@@ -372,20 +345,46 @@ def _is_within(run: Known, since: datetime | None, until: datetime | None) -> bo
     return (since is None or ended >= since) and (until is None or ended < until)
 
 
-def _by_release(runs: Iterable[Known]) -> dict[str, dict[str, list[tuple[str, Known]]]]:
-    """By manifest and run: each ending that names it, with how it was used."""
-    found: dict[str, dict[str, list[tuple[str, Known]]]] = {}
+class _Ending(NamedTuple):
+    """What one ending of a run says of one release."""
+
+    use: str
+    ending: Known
+    is_completed: bool
+
+    @property
+    def is_used(self) -> bool:
+        return self.use != PRESENT
+
+    @property
+    def is_signed(self) -> bool:
+        return self.ending.receipt is not None
+
+
+def _by_release(runs: Iterable[Known]) -> dict[str, dict[str, list[_Ending]]]:
+    """By manifest and run: each ending that names it."""
+    found: dict[str, dict[str, list[_Ending]]] = {}
     for run in runs:
         for one in run.releases:
             if one.manifest is not None:
                 endings = found.setdefault(one.manifest, {}).setdefault(run.run, [])
-                endings.append((one.use, run))
+                endings.append(_Ending(one.use, run, run.status == "completed"))
     return found
 
 
-def _use(release: Release, manifest: Manifest | None, runs: dict[str, list[tuple[str, Known]]]) -> Use:
-    used = {name: ends for name, ends in runs.items() if any(use != PRESENT for use, _ in ends)}
-    unsigned = sum(all(end.receipt is None for _, end in ends) for ends in used.values())
+def _counted(endings: Sequence[_Ending]) -> _Ending:
+    """The ending by which a run counts: the first signed one that says that it was used.
+
+    So a run that is resumed is not due twice, and what only an unsigned ending says makes nothing due.
+    """
+    first = min(endings, key=lambda one: (not one.is_used, not one.is_signed, one.ending.ended or "~"))
+    return first._replace(is_completed=any(one.is_completed for one in endings))
+
+
+def _use(release: Release, manifest: Manifest | None, runs: Sequence[_Ending]) -> Use:
+    used = [one for one in runs if one.is_used]
+    unsigned = sum(not one.is_signed for one in used)
+    is_verified = all(one.ending.strength == VERIFIED for one in used if one.is_signed)
     payment = manifest.payment if manifest is not None else None
     price = payment.amount if payment is not None and payment.model == "per-use" else None
     due = times_of(price.value, len(used) - unsigned) if price is not None else None
@@ -395,12 +394,13 @@ def _use(release: Release, manifest: Manifest | None, runs: dict[str, list[tuple
         pins=tuple(sorted(map(printable, release.names))),
         model=payment.model if payment is not None else None,
         used=len(used),
-        completed=sum(any(end.status == "completed" for _, end in ends) for ends in used.values()),
+        completed=sum(one.is_completed for one in used),
         possible=len(runs) - len(used),
         unsigned=unsigned,
         price=price.value if price is not None else None,
         currency=price.currency if price is not None else None,
         due=due,
         parts=_parts(payment.allocation, due) if payment is not None else (),
-        runs=tuple(sorted(used)),
+        runs=tuple(sorted(one.ending.run for one in used)),
+        strength=VERIFIED if is_verified else DECLARED,
     )

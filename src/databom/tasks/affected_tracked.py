@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from databom.errors import PluginError
-from databom.hosts.tracked import Tracked, TrackedRun, TrackedVersion
+from databom.hosts.tracked import MAX_RUNS, Tracked, TrackedRun, TrackedVersion
 from databom.hosts.tracking import is_configured
 from databom.model.affected import PRESENT, AffectedRelease, AffectedRun, AffectedVersion, Untold
 from databom.model.explanation import DECLARED
 from databom.model.lock import PIN_NAME
-from databom.model.text import printable
+from databom.model.text import counted, printable
 from databom.tasks.use import KINDS
 
 _SCHEME = "mlflow:"
@@ -46,25 +47,33 @@ def ask_tracking(
     """
     known = tuple(runs.values())
     if not is_configured():
-        return TrackedAnswer(known)
+        return TrackedAnswer(known, untold=tuple(_unasked(known)))
     shown = "the tracking server"
     try:
         server = Tracked()
         shown = server.shown
         hinted: dict[str, AffectedRun] = {}
-        for run in _tagged(server, releases, receipted):
+        untold: list[Untold] = []
+        for run in _tagged(server, releases, receipted, untold):
             if run.run not in runs:
-                hinted.setdefault(run.run, run)
+                hinted[run.run] = _both(hinted.get(run.run, run), run)
         every = (*known, *hinted.values())
-        ids = [
-            one.run.removeprefix(_SCHEME)
-            for one in every
-            if one.run.startswith(_SCHEME) and not one.is_possible
-        ]
+        ids = [one.run.removeprefix(_SCHEME) for one in every if _is_followed(one)]
         versions = sorted(server.versions_of(ids), key=lambda one: (one.name, one.version))
     except PluginError as error:
         return TrackedAnswer(known, (), shown, (Untold(shown, printable(str(error), 400), _AGAIN),))
-    return TrackedAnswer(every, tuple(versions), shown)
+    return TrackedAnswer(every, tuple(versions), shown, tuple(untold))
+
+
+def _is_followed(run: AffectedRun) -> bool:
+    return run.run.startswith(_SCHEME) and not run.is_possible
+
+
+def _unasked(runs: Iterable[AffectedRun]) -> Iterator[Untold]:
+    """A server that is not configured is nothing to ask, unless runs are known that were tracked somewhere."""
+    if count := sum(map(_is_followed, runs)):
+        told = f"none is configured: registered versions of {counted(count, 'run')} were not looked for"
+        yield Untold("the tracking server", told, "set MLFLOW_TRACKING_URI, and ask again")
 
 
 def shown_version(version: TrackedVersion) -> str:
@@ -79,15 +88,26 @@ def told_version(version: TrackedVersion) -> AffectedVersion:
 
 
 def _tagged(
-    server: Tracked, releases: Iterable[AffectedRelease], receipted: Collection[str]
+    server: Tracked, releases: Iterable[AffectedRelease], receipted: Collection[str], untold: list[Untold]
 ) -> Iterator[AffectedRun]:
     for release in releases:
         for name in release.pins:
             if not PIN_NAME.match(name):
                 continue
             tag = f"databom.{name}.manifest"
-            for one in server.runs_with(tag, release.manifest):
+            for number, one in enumerate(server.runs_with(tag, release.manifest), 1):
+                if number == MAX_RUNS:
+                    told = f"{number:,} runs or more carry the tag {tag} of one release: the newest were looked at"
+                    untold.append(
+                        Untold(server.shown, told, f"mlflow runs search by tags.`{tag}` finds the others")
+                    )
                 yield _hinted(one, name, tag, release, receipted)
+
+
+def _both(one: AffectedRun, other: AffectedRun) -> AffectedRun:
+    """One run, as the tags of two pins tell of it: a use is not hidden by a pin that was only present."""
+    because = tuple(dict.fromkeys((*one.because, *other.because)))
+    return replace(other if one.is_possible else one, because=because)
 
 
 def _hinted(

@@ -41,7 +41,7 @@ from databom.tasks.explained_data import signed_strength
 from databom.tasks.explaining import trusted
 from databom.tasks.finding_receipts import Search, notes_of
 from databom.tasks.judging import judge
-from databom.tasks.kept_manifests import Kept, Manifests
+from databom.tasks.kept_manifests import Kept, Manifests, read_kept
 from databom.tasks.known_runs import History, Known, Release, read_history
 from databom.tasks.progress import Progress, Silent
 from databom.tasks.project import Project
@@ -107,28 +107,29 @@ def find(
     history = read_history(search, expired=root.expires <= now, progress=told)
     if asked.kind == "pin" and not any(asked.value in one.names for one in history.releases.values()):
         place.pin(asked.value)  # says which ones there are
-    return follow(place, asked, history, believed, root, now, told)
+    return follow(place, asked, history, Manifests(place, held=MAX_HELD_BYTES), believed, root, now, told)
 
 
 def follow(
     place: Project,
     asked: Target,
     history: History,
+    manifests: Manifests,
     believed: Believed,
     root: TrustRoot,
     now: datetime,
     told: Progress,
 ) -> Found:
-    """As `find`, from a history that was read.
+    """As `find`, from a history that was read, and from manifests that were perhaps.
 
     Raises:
         StorageError: a kept file cannot be read.
     """
-    following = Following(asked, history, Manifests(place))
+    following = Following(asked, history, manifests)
     following.follow(told)
     found = list(following.found())
     releases = tuple(_release(*one, believed, place, now) for one in found)
-    manifests = tuple(kept.received.read() for _, _, kept in found if kept is not None)
+    every = tuple(one for _, _, kept in found if (one := read_kept(kept)) is not None)
     tracked = ask_tracking(releases, following.runs(), {one.run for one in history.runs})
     answer = Affected(
         asked.shown,
@@ -141,7 +142,7 @@ def follow(
         trainings=len({one.run for one in history.runs}),
         trust=root.digest,
     )
-    return Found(answer, tracked.versions, manifests)
+    return Found(answer, tracked.versions, every)
 
 
 class Following:
@@ -153,7 +154,6 @@ class Following:
         """SHA-256 of assets and outputs that stand on it."""
         self._because: dict[str, tuple[str, ...]] = {}
         """By the manifest's digest."""
-        self._kept: dict[str, Kept] = {}
         self._runs: dict[int, tuple[str, tuple[str, ...]]] = {}
         """By the place in the history: the strongest use, and why."""
         self._lost: dict[str, Untold] = {}
@@ -184,12 +184,13 @@ class Following:
 
     def _look_at(self, release: Release) -> None:
         asked = self._asked
+        manifest = self._manifest(release)
         is_named = (
             asked.is_release(release.release)
+            or (manifest is not None and asked.is_release(manifest.release))
             or (asked.kind == "pin" and asked.value in release.names)
             or (asked.kind == "digest" and asked.value == release.manifest)
         )
-        manifest = self._manifest(release)
         because = ["it was asked about"] if is_named else []
         if manifest is not None:
             because = [*self._claims(manifest, is_named=is_named)]
@@ -198,23 +199,21 @@ class Following:
 
     def _manifest(self, release: Release) -> Manifest | None:
         digest = release.manifest
-        found = self._kept.get(digest) or self._manifests.find(digest, sorted(release.names))
+        found = self._manifests.find(digest, sorted(release.names))
         do = "fetch the commits that pinned it (git fetch --unshallow), or ask in the clone that did"
         if found is None:
             told = f"its manifest is not kept here: what it holds is not known ({digest})"
-            self._lost[digest] = Untold(release.release, told, do)
+            self._lost[digest] = Untold(printable(release.release), told, do)
             return None
-        if len(found.received.manifest) <= MAX_HELD_BYTES:
-            self._kept[digest] = found
         try:
             manifest = found.received.complete(found.received.read())
         except (InputError, StorageError, ConfigError) as error:
             told = f"{found.where} cannot be read as a manifest: {printable(str(error), 300)}"
-            self._lost[digest] = Untold(release.release, told, do)
+            self._lost[digest] = Untold(printable(release.release), told, do)
             return None
         if not manifest.is_complete:
             told = f"the list of its assets is not kept here: what it holds is not known ({digest})"
-            self._lost[digest] = Untold(release.release, told, do)
+            self._lost[digest] = Untold(printable(release.release), told, do)
         return manifest
 
     def _claims(self, manifest: Manifest, *, is_named: bool) -> Iterator[str]:
@@ -256,7 +255,8 @@ class Following:
     def _look_at_run(self, number: int, run: Known, names: set[str]) -> None:
         uses: dict[str, str] = {}
         for one in run.releases:
-            if one.manifest in self._because or (one.manifest is None and one.release in names):
+            is_called = one.release in names or self._asked.is_release(one.release)
+            if one.manifest in self._because or (one.manifest is None and is_called):
                 uses[f"{one.use} {one.release} as {one.name}"] = one.use
         made = [*self._made(run)]
         uses.update({f"made {printable(str(one['name']))}": MADE for one in made})
@@ -264,9 +264,10 @@ class Following:
             return
         use = min(uses.values(), key=_rank)
         self._runs[number] = (use, tuple(uses))
-        if any(one not in (PRESENT, MADE) for one in uses.values()):
-            digests = (_digest(one, "sha256") for one in run.outputs)
-            self._reached.update(bytes.fromhex(one) for one in digests if one is not None and one != _EMPTY)
+        is_used = any(one not in (PRESENT, MADE) for one in uses.values())
+        reached = run.outputs if is_used else _inside(run.outputs, made)
+        digests = (_digest(one, "sha256") for one in reached)
+        self._reached.update(bytes.fromhex(one) for one in digests if one is not None and one != _EMPTY)
 
     def _made(self, run: Known) -> Iterator[Mapping[str, Any]]:
         """The outputs of a run that were asked about themselves."""
@@ -292,8 +293,7 @@ class Following:
         every = sorted(self._because, key=lambda one: (self._history.releases[one].release, one))
         for one in every:
             release = self._history.releases[one]
-            kept = self._kept.get(one) or self._manifests.find(one, sorted(release.names))
-            yield release, self._because[one], kept
+            yield release, self._because[one], self._manifests.find(one, sorted(release.names))
 
     def runs(self) -> dict[str, AffectedRun]:
         """The affected runs: what their endings say together, and the last of those that say it."""
@@ -356,6 +356,14 @@ def _tops(outputs: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [one for one in every if not str(one.get("name")).startswith(whole)]
 
 
+def _inside(
+    outputs: Iterable[Mapping[str, Any]], made: Iterable[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """Some of what a run made, with the files of those that are whole folders."""
+    folders = tuple(f"{one.get('name')}/" for one in made)
+    return [one for one in outputs if f"{one.get('name')}/".startswith(folders)]
+
+
 def _model(one: Mapping[str, Any]) -> dict[str, Any]:
     weights = notes_of(one).get("weights")
     members = {
@@ -376,7 +384,7 @@ def _release(
     now: datetime,
 ) -> AffectedRelease:
     strength: Strength = DECLARED
-    if kept is not None:
+    if kept is not None and read_kept(kept) is not None:
         strength = signed_strength(judge(kept.received, believed, config=place.config, now=now))
     where = kept.where if kept is not None else "its manifest is not kept here"
     return AffectedRelease(

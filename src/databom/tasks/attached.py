@@ -15,7 +15,7 @@ a document of that name stands beside the assets: https, host, port and path equ
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -48,14 +48,17 @@ _DIGITS = 16
 
 
 def load_proofs(place: Project, name: str, manifest: str, believed: Believed, now: datetime) -> Proofs:
-    """The proofs about the manifest with this digest, by file name, and findings about those that do not hold."""
+    """The proofs about the manifest with this digest, by file name, and findings about those that do not hold.
+
+    A notice of revocation counts for every pin of its manifest, whichever of them it is kept beside.
+    """
     held: list[Proof] = []
     unsigned: list[Receipt] = []
     findings: list[Finding] = []
     every = evidence_files(place, name)
     if len(every) > MAX_PROOFS:
         findings.append(_too_many(name, len(every)))
-    for path in every[:MAX_PROOFS]:
+    for path in (*every[:MAX_PROOFS], *notices_beside(place, name, manifest, every)):
         if leads_out(place.root, path) is not None:
             findings.append(_elsewhere(path))
             continue
@@ -72,6 +75,25 @@ def load_proofs(place: Project, name: str, manifest: str, believed: Believed, no
         except (InputError, StorageError) as error:
             findings += findings_of(error)
     return Proofs(tuple(held), tuple(findings), tuple(unsigned))
+
+
+def notices_beside(place: Project, name: str, manifest: str, own: Collection[Path]) -> list[Path]:
+    """Files beside the other pins of a manifest that may be notices of its revocation, and are not beside this one.
+
+    Raises:
+        ConfigError, StorageError: as `evidence_files`.
+    """
+    others = [one for one, pin in place.lock.pins.items() if pin.manifest == manifest and one != name]
+    if not others:
+        return []
+    found = {path.name: path for one in others for path in evidence_files(place, one)[:MAX_PROOFS]}
+    mine = {path.name for path in own}
+    return [path for file, path in sorted(found.items()) if is_notice(path) and file not in mine]
+
+
+def is_notice(path: Path) -> bool:
+    """Whether a file of evidence may be a notice of revocation, by the name that `attach` and `revoke` give it."""
+    return path.name.startswith("revocation-") and path.name.endswith(SUFFIX)
 
 
 def evidence_files(place: Project, name: str) -> list[Path]:

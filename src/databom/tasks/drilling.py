@@ -21,6 +21,7 @@ from databom.model.text import counted
 from databom.tasks import affecting
 from databom.tasks.explaining import trusted
 from databom.tasks.finding_receipts import Search
+from databom.tasks.kept_manifests import Manifests
 from databom.tasks.known_runs import read_history
 from databom.tasks.progress import Progress, Silent
 from databom.tasks.project import Project
@@ -63,10 +64,11 @@ def drill(
     believed, root = trusted(place)
     findings = [*_readiness(place, root, now)]
     history = read_history(Search(place, root, (), now), expired=root.expires <= now, progress=told)
+    manifests = Manifests(place, held=affecting.MAX_HELD_BYTES)
     found: dict[str, Affected] = {}
     for name, pin in sorted(place.lock.pins.items()):
         asked = Target("digest", pin.manifest)
-        answer = affecting.follow(place, asked, history, believed, root, now, told)
+        answer = affecting.follow(place, asked, history, manifests, believed, root, now, told)
         found[name] = answer.answer
         findings += _of_pin(name, answer)
     report = Report(

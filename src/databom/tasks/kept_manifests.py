@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from databom.errors import ConfigError
+from databom.errors import ConfigError, InputError
 from databom.hosts.git import commits_with
 from databom.model.digest import sha256
 from databom.model.lock import PIN_NAME
@@ -17,6 +17,7 @@ from databom.tasks.receiving import ENVELOPE_SUFFIX, TIMESTAMPS_SUFFIX, Received
 
 if TYPE_CHECKING:
     from databom.hosts.git import Commit
+    from databom.model.manifest import Manifest
 
 
 class Kept(NamedTuple):
@@ -29,10 +30,17 @@ class Kept(NamedTuple):
 
 
 class Manifests:
-    """Finds the manifests that one project has, or once had. Nobody is believed for being here: the digest decides."""
+    """Finds the manifests that one project has, or once had. Nobody is believed for being here: the digest decides.
 
-    def __init__(self, place: Project) -> None:
+    Args:
+        place: the project.
+        held: manifests up to so many bytes are read once; longer ones each time they are asked for.
+    """
+
+    def __init__(self, place: Project, *, held: int = 0) -> None:
         self._place = place
+        self._limit = held
+        self._held: dict[str, Kept] = {}
         self._history: dict[str, Mapping[str, Commit]] = {}
 
     def find(self, digest: str, names: Iterable[str]) -> Kept | None:
@@ -41,6 +49,12 @@ class Manifests:
         Raises:
             StorageError: a kept file is there and cannot be read.
         """
+        found = self._held.get(digest) or self._find(digest, names)
+        if found is not None and len(found.received.manifest) <= self._limit:
+            self._held[digest] = found
+        return found
+
+    def _find(self, digest: str, names: Iterable[str]) -> Kept | None:
         place = self._place
         known = [name for name in names if PIN_NAME.match(name)]
         for name in known or [""]:
@@ -61,6 +75,14 @@ class Manifests:
                     if (raw := commit.read(path, MAX_DOCUMENT_BYTES)) is not None:
                         found.setdefault(sha256(raw), commit)
         return self._history[name]
+
+
+def read_kept(kept: Kept | None) -> Manifest | None:
+    """The manifest that was kept; None where none was, or where its bytes are no manifest."""
+    try:
+        return kept.received.read() if kept is not None else None
+    except InputError:
+        return None
 
 
 def kept_here(place: Project, name: str, digest: str) -> Kept | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from databom.errors import InputError
 from databom.log.events import Entry, read_entry
 from databom.model.affected import PRESENT, Untold
 from databom.model.digest import is_digest, sha256
@@ -121,6 +122,10 @@ def read_history(search: Search, *, expired: bool, progress: Progress) -> Histor
         used = tuple(_used(raw_pins(value["pins"])))
         where = f"begun here at {printable(value['started'])}, and not closed"
         history.add(Known(printable(value["run"]), used, (), BEGUN, None, None, None, DECLARED, where))
+    for path in receipts.unreadable(place.root):
+        where = printable(path.relative_to(place.root).as_posix(), 300)
+        told = "the record of a run that has no receipt yet cannot be read: what it used is not known"
+        history.untold.append(Untold(where, told, "look at the file, and remove it if nobody needs that run"))
     history.untold += _refused(search)
     history.absent = _absent(search)
     return history
@@ -144,11 +149,16 @@ def _receipts(search: Search, history: History, progress: Progress) -> Iterator[
         progress.stop()
     for path in sorted((folder(search.place.root) / "runs").glob(f"*/*/{RECEIPT_FILE}")):
         where = path.relative_to(search.place.root).as_posix()
-        raw = read_optional(path, MAX_ENVELOPE_BYTES) or b""
-        if sha256(raw) not in seen and (run := stated_run(0, raw)) is not None:
-            found = search.hinted(where, run, receipts.documents_beside(path))
-            if found is not None:
-                yield found
+        try:
+            raw = read_optional(path, MAX_ENVELOPE_BYTES) or b""
+        except InputError:  # too long to be one
+            raw = b""
+        if sha256(raw) in seen:
+            continue
+        if (run := stated_run(0, raw)) is None:
+            search.refused.append(f"{where}: it is no receipt of a run")
+        elif (found := search.hinted(where, run, receipts.documents_beside(path))) is not None:
+            yield found
 
 
 def _note(history: History, index: int, raw: bytes) -> None:

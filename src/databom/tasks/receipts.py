@@ -347,6 +347,15 @@ def begun(root: Path) -> list[dict[str, Any]]:
     return [value for value in found if value is not None]
 
 
+def unreadable(root: Path) -> list[Path]:
+    """Records of runs that go on, or wait, and that cannot be read: what those runs used is not known."""
+    found = []
+    for name in ("open", "pending"):
+        paths = sorted((folder(root) / name).glob("*.json"))
+        found += [path for path in paths if read_record(path, closed=name == "pending") is None]
+    return [path for path in found if path.exists()]  # a run that ended meanwhile took its record away
+
+
 def waiting(root: Path, *, owned: bool = False) -> list[tuple[dict[str, Any], dict[str, bytes]]]:
     """Statements of what was closed and is not logged, with its files; `owned`: of living processes, too."""
     return [(value["statement"], _files(value)) for _, value in _pending(root, None, owned=owned)]

@@ -39,7 +39,7 @@ from databom.tasks.attached import read_evidence, statement_name
 from databom.tasks.attaching import keep_evidence
 from databom.tasks.explaining import trusted
 from databom.tasks.finding_receipts import Search
-from databom.tasks.kept_manifests import Manifests
+from databom.tasks.kept_manifests import Manifests, read_kept
 from databom.tasks.known_runs import History, Release, read_history
 from databom.tasks.noting import note, noting
 from databom.tasks.progress import Progress, Silent
@@ -102,6 +102,8 @@ def revoke(
             raw = read_evidence(path)
         except InputError as error:
             return Revocation(report.plus(findings_of(error)))
+        if root.expires <= now:
+            return Revocation(report.plus([Finding.of(root.expired_problem(now))]))
         try:
             proof = _opened(raw, root, path.name, now)
         except InputError as error:
@@ -110,8 +112,7 @@ def revoke(
         release = history.releases.get(proof.manifest)
         stated = printable(read_proof(raw, file=path.name).release, 200)
         names = _names(release, stated)
-        kept = Manifests(place).find(proof.manifest, names)
-        manifest = kept.received.read() if kept is not None else None
+        manifest = read_kept(Manifests(place).find(proof.manifest, names))
         called = release.release if release is not None else stated or "unknown"
         events = [revoked(name, called, proof, manifest) for name in names]
         logged = {(one.manifest, one.evidence) for one in recollect(place, believed, now).revoked}
@@ -231,11 +232,11 @@ def _frozen(place: Project, found: Found, event: Revoked, now: datetime) -> Iter
             yield Finding(FROZEN, Severity.INFO, uri, "it was marked before, and no alias leads to it")
             continue
         try:
-            freezer.freeze(one, event.manifest)
+            taken = freezer.freeze(one, event.manifest)
         except PluginError as error:
             yield _not_frozen(uri, error)
             continue
-        aliases = ", ".join(f"@{printable(alias)}" for alias in one.aliases)
+        aliases = ", ".join(f"@{printable(alias)}" for alias in taken)
         yield Finding(
             FROZEN,
             Severity.INFO,

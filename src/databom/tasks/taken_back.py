@@ -11,7 +11,7 @@ from databom.model import times
 from databom.model.digest import sha256
 from databom.model.finding import Finding, Severity
 from databom.model.text import printable
-from databom.tasks.attached import evidence_files, read_evidence
+from databom.tasks.attached import evidence_files, is_notice, notices_beside, read_evidence
 
 if TYPE_CHECKING:
     from databom.model.manifest import Manifest
@@ -44,7 +44,8 @@ def notices_of(place: Project, name: str, manifest: str) -> list[str]:
     Where none is kept, which is told by the names that `attach` and `revoke` give them, nothing is opened.
     """
     try:
-        if not any(path.name.startswith("revocation-") for path in evidence_files(place, name)):
+        own = evidence_files(place, name)
+        if not any(map(is_notice, own)) and not notices_beside(place, name, manifest, own):
             return []
         from databom.tasks.attached import load_proofs
         from databom.tasks.believing import load_trust
@@ -84,7 +85,12 @@ def missing_notices(place: Project, name: str, told: Iterable[TakenBack]) -> lis
         StorageError: the evidence is there and cannot be listed.
     """
     missing = {one.evidence: one for one in told}
-    for path in evidence_files(place, name) if missing else ():
+    if not missing:
+        return []
+    own = evidence_files(place, name)
+    manifests = {one.manifest for one in missing.values()}
+    beside = [path for one in sorted(manifests) for path in notices_beside(place, name, one, own)]
+    for path in (*own, *beside):
         try:
             missing.pop(sha256(read_evidence(path)), None)
         except (InputError, StorageError):
