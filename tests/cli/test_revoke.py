@@ -299,3 +299,27 @@ def test_a_drill_finds_what_cannot_be_looked_at(team: Team) -> None:
     shutil.rmtree(team.house.project / ".databom/seen")
     answer = team.house.json("drill")
     assert (answer.code, answer.blocking) == (3, {"drill.unanswered"})
+
+
+def test_whoever_does_not_write_the_log_is_told(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    release = pin(team, "pets", license=LICENSE)
+    path = notice(team, release)
+    monkeypatch.delenv("DATABOM_LOG_KEY")
+    answer = revoke(team, path)
+    assert (answer.code, "revocation.unlogged" in answer.codes) == (0, True)
+    assert "revocation.revoked" in team.house.json("check").blocking
+
+
+def test_a_license_that_may_be_irrevocable_is_not_carried_out_unseen(team: Team) -> None:
+    """M09: the manifest of an earlier release is gone here, and only it says whether the license can be taken back."""
+    first = pin(team, "pets", license={**LICENSE, "revocable": False})
+    train("pets")
+    move(team, "pets", {"c.txt": b"c"}, license=LICENSE)
+    kept = team.house.project / ".databom/seen"
+    shutil.move(kept, team.house.base / "seen")
+    answer = revoke(team, notice(team, first))
+    assert (answer.code, answer.blocking) == (3, {"revocation.unanswered"})
+    assert events(team, "revoked") == []
+    shutil.move(team.house.base / "seen", kept)
+    answer = revoke(team, notice(team, first))
+    assert (answer.code, answer.codes) == (0, {"revocation.claimed"})

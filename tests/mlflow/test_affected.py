@@ -153,16 +153,27 @@ def test_versions_that_name_no_run_are_found_by_where_they_come_from(inside: Pat
     }
 
 
-def test_a_use_is_not_hidden_by_another_pin_that_was_only_present(inside: Path, tmp_path: Path) -> None:
-    from databom.tasks import affected_tracked
+@pytest.mark.parametrize("uses", [("present", "read"), ("read", "present")])
+def test_a_use_is_not_hidden_by_another_pin_that_was_only_present(
+    inside: Path, market: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uses: tuple[str, str]
+) -> None:
+    from mlflow.tracking import MlflowClient
 
-    def hinted(use: str) -> Any:
-        run = ("status", None, None, None, "declared", "the tracking server alone")
-        return affected_tracked.AffectedRun("mlflow:1", use, (f"{use} it",), *run)
+    from databom.tasks import add
 
-    for one, other in (("present", "read"), ("read", "present")):
-        both = affected_tracked._both(hinted(one), hinted(other))
-        assert (both.use, both.because) == ("read", (f"{one} it", f"{other} it"))
+    add(str(market.manifest), name="again", project=inside, dvc=False)
+    [release] = affected("pack").releases
+    assert release.pins == ("again", "pack")
+    monkeypatch.chdir(tmp_path)
+    tags = {f"databom.{name}.manifest": release.manifest for name in release.pins}
+    tags |= {f"databom.{name}.use": use for name, use in zip(release.pins, uses, strict=True)}
+    ident = MlflowClient().create_run("0", tags=tags).info.run_id
+    monkeypatch.chdir(inside)
+    [run] = affected("pack").runs
+    assert (run.run, run.use, run.direct) == (f"mlflow:{ident}", "read", True)
+    assert {f"{use} {release.release} as {name}" for name, use in zip(release.pins, uses, strict=True)} < set(
+        run.because
+    )
 
 
 def test_more_runs_than_are_looked_at_are_told(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -334,3 +345,42 @@ def test_a_model_of_other_data_is_left_alone(inside: Path, notice: Path) -> None
     }
     assert dict(client.get_registered_model("cats").aliases) == {"alias-1": 1}
     assert dict(client.get_model_version("cats", "1").tags) == {}
+
+
+def test_a_model_of_the_same_bytes_by_another_way_is_told_and_frozen_on_demand(
+    inside: Path, notice: Path, market: Any, tmp_path: Path
+) -> None:
+    """A license text is the same bytes, too: whoever revokes one release does not stop the models of another."""
+    import mlflow
+
+    from databom.tasks import add, publish, revoke, sync
+    from databom.tasks.use import use
+
+    folder = tmp_path / "other"
+    folder.mkdir()
+    (folder / "LICENSE").write_bytes((market.manifest.parent / "labels.csv").read_bytes())
+    (folder / "own.bin").write_bytes(b"own")
+    fields = {
+        "dataset_id": "hn-other",
+        "version": "1",
+        "creator_id": "creator:bob",
+        "license": {"type": "commercial", "spdx": "CC-BY-4.0"},
+    }
+    publish(folder, key=market.key, fields=fields, output=folder / "manifest.json")
+    add(str(folder / "manifest.json"), name="other", project=inside, dvc=False)
+    sync("other", project=inside)
+    use("other")
+    with mlflow.start_run() as run:
+        pass
+    client = registered(f"mlflow:{run.info.run_id}")
+    found = {one.release: one.direct for one in affected("pack").releases}
+    assert found == {"hn-imagepack@2026-01-10": True, "hn-other@1": False}
+    report = revoke(notice).report
+    assert report.verdict.value == "pass"
+    assert codes(report)["models:/cats/1"] == "revocation.related"
+    assert report.strict().verdict.value == "fail"
+    assert dict(client.get_registered_model("cats").aliases) == {"alias-1": 1}
+    assert frozen_events() == []
+    report = revoke(notice, related=True).report
+    assert codes(report)["models:/cats/1"] == "revocation.frozen"
+    assert dict(client.get_registered_model("cats").aliases) == {}

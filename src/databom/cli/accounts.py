@@ -53,7 +53,7 @@ def ledger(options: Common, table: Path | None) -> None:
 
     \b
       paid       a signed receipt holds, and nothing speaks against it
-      over       a signed receipt held, and the period it paid for is over
+      over       a signed receipt holds, and now is not in the period it paid for
       disputed   a receipt is kept that the manifest, the policy or another payment contradicts
       declared   somebody says so, and no signed receipt shows it
       free       the manifest says that it is free

@@ -46,13 +46,14 @@ def affected(options: Common, target: str) -> None:
 
 @click.command()
 @click.argument("notice", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--related", is_flag=True, help="Also freeze models of releases that only hold the same bytes.")
 @reporting
-def revoke(options: Common, notice: Path) -> None:
+def revoke(options: Common, notice: Path, related: bool) -> None:
     """Carry out NOTICE, a signed statement that takes the license of a release back.
 
     It is kept beside every pin of the release and logged: check, sync, exec, the stage and gate refuse it from then on.
     Registered versions of models whose run used it are marked (the tag databom.revoked) and lose their aliases; the log
-    and another tag keep what those were. Nothing is deleted. A license that was given as irrevocable is not taken back
+    and another tag keep what those were. Nothing is deleted; what only shares bytes with it is told. A license that was given as irrevocable is not taken back
     by a notice: that is a claim, and legal decides.
 
     Exit 0: all of it is done; 1: the notice does not hold, nothing was done; 3: call it again, it does what is left.
@@ -61,7 +62,7 @@ def revoke(options: Common, notice: Path) -> None:
     from databom.tasks.revoking import revoke as task
 
     be_brief()
-    done = task(notice, project=options.project, progress=options.bars())
+    done = task(notice, related=related, project=options.project, progress=options.bars())
     if done.affected is not None and options.json:
         report = done.report.strict() if options.strict else done.report
         value = {**report.to_dict(), "affected": done.affected.to_dict()}

@@ -19,7 +19,7 @@ from databom.model.text import counted
 State = Literal["paid", "over", "disputed", "declared", "free", "unpaid", "none", "lost"]
 STATES: dict[State, str] = {
     "paid": "a signed receipt holds, and nothing speaks against it",
-    "over": "a signed receipt held, and the period it paid for is over",
+    "over": "a signed receipt holds, and now is not in the period it paid for",
     "disputed": "a receipt is kept that the manifest, the policy or another payment contradicts",
     "declared": "somebody says so, and no signed receipt shows it",
     "free": "the manifest says that it is free",

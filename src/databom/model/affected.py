@@ -74,6 +74,8 @@ class AffectedRelease(Struct, frozen=True):
     strength: Strength
     """Of what the manifest says: `verified` where whoever signed it may speak for it, now."""
     evidence: str
+    direct: bool
+    """Whether it is, or was redacted from, what was asked about; else it holds the same bytes, or what a run made."""
 
 
 class AffectedRun(Struct, frozen=True):
@@ -91,6 +93,8 @@ class AffectedRun(Struct, frozen=True):
     """Where the receipt stands in the log here."""
     strength: Strength
     evidence: str
+    direct: bool
+    """Whether one of the releases that it used is `direct`, or it made what was asked about."""
     models: tuple[Mapping[str, Any], ...] = ()
     """What it made, as its receipt has it: `name`, and the digests `sha256`, `dirHash1`, `weights`."""
 

@@ -22,6 +22,7 @@ from databom.model.text import counted, printable
 from databom.tasks.use import KINDS
 
 _SCHEME = "mlflow:"
+_ALONE = "the tracking server alone"
 _AGAIN = "ask again when it answers: what only the server knows is not in this answer"
 
 
@@ -83,8 +84,12 @@ def shown_version(version: TrackedVersion) -> str:
 
 def told_version(version: TrackedVersion) -> AffectedVersion:
     """A registered version, fit to be shown."""
-    run = f"{_SCHEME}{printable(version.run_id)}"
-    return AffectedVersion(shown_version(version), tuple(map(printable, version.aliases)), run)
+    return AffectedVersion(shown_version(version), tuple(map(printable, version.aliases)), run_of(version))
+
+
+def run_of(version: TrackedVersion) -> str:
+    """The run of a registered version, as a receipt calls it."""
+    return f"{_SCHEME}{printable(version.run_id)}"
 
 
 def _tagged(
@@ -107,7 +112,8 @@ def _tagged(
 def _both(one: AffectedRun, other: AffectedRun) -> AffectedRun:
     """One run, as the tags of two pins tell of it: a use is not hidden by a pin that was only present."""
     because = tuple(dict.fromkeys((*one.because, *other.because)))
-    return replace(other if one.is_possible else one, because=because)
+    direct = (one.direct and not one.is_possible) or (other.direct and not other.is_possible)
+    return replace(other if one.is_possible else one, because=because, direct=direct)
 
 
 def _hinted(
@@ -118,4 +124,4 @@ def _hinted(
     has = "its receipt does not say so" if run in receipted else "no receipt that is believed here"
     status = printable(one.status.lower(), 40) + (", deleted" if one.is_deleted else "")
     because = (f"{use} {release.release} as {name}", f"the tag {tag}; {has}")
-    return AffectedRun(run, use, because, status, None, None, None, DECLARED, "the tracking server alone")
+    return AffectedRun(run, use, because, status, None, None, None, DECLARED, _ALONE, release.direct)

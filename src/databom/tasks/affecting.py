@@ -129,7 +129,7 @@ def follow(
     following.follow(told)
     found = list(following.found())
     releases = tuple(_release(*one, believed, place, now) for one in found)
-    every = tuple(one for _, _, kept in found if (one := read_kept(kept)) is not None)
+    every = tuple(one for _, _, kept, _ in found if (one := read_kept(kept)) is not None)
     tracked = ask_tracking(releases, following.runs(), {one.run for one in history.runs})
     answer = Affected(
         asked.shown,
@@ -152,13 +152,18 @@ class Following:
         self._asked, self._history, self._manifests = asked, history, manifests
         self._reached: set[bytes] = set()
         """SHA-256 of assets and outputs that stand on it."""
+        self._own: set[bytes] = set()
+        """Of those: of assets that were asked about, or redacted from such."""
         self._because: dict[str, tuple[str, ...]] = {}
         """By the manifest's digest."""
-        self._runs: dict[int, tuple[str, tuple[str, ...]]] = {}
-        """By the place in the history: the strongest use, and why."""
+        self._direct: set[str] = set()
+        """Of those: what was asked about, or redacted from it."""
+        self._runs: dict[int, tuple[str, tuple[str, ...], bool]] = {}
+        """By the place in the history: the strongest use, why, and whether that is direct."""
         self._lost: dict[str, Untold] = {}
         if asked.kind == "digest":
-            self._reached.add(bytes.fromhex(hex_of(asked.value)))
+            self._own.add(bytes.fromhex(hex_of(asked.value)))
+            self._reached |= self._own
 
     def follow(self, progress: Progress) -> None:
         """Look at every release and run, and again while that reaches anything new.
@@ -167,7 +172,9 @@ class Following:
             StorageError: a kept file is there and cannot be read.
         """
         before = None
-        while before != (now := (len(self._reached), len(self._because), len(self._runs))):
+        while before != (
+            now := [*map(len, (self._reached, self._own, self._because, self._direct, self._runs))]
+        ):
             before = now
             progress.start("manifests", assets=len(self._history.releases), size=None)
             try:
@@ -191,9 +198,18 @@ class Following:
             or (asked.kind == "pin" and asked.value in release.names)
             or (asked.kind == "digest" and asked.value == release.manifest)
         )
-        because = ["it was asked about"] if is_named else []
-        if manifest is not None:
-            because = [*self._claims(manifest, is_named=is_named)]
+        is_tree = manifest is not None and asked.kind == "digest" and asked.value == manifest.tree
+        because = ["it was asked about"] if is_named or is_tree else []
+        if manifest is not None and because:
+            digests = (bytes.fromhex(asset.sha256) for asset in manifest.assets)
+            self._own.update(digests)
+        elif manifest is not None:
+            because += self._claims(manifest)
+        if because:
+            self._direct.add(release.manifest)
+        if manifest is not None and not (is_named or is_tree):
+            because += self._shares(manifest, is_own=bool(because))
+        self._reached |= self._own
         if because:
             self._because[release.manifest] = tuple(because)
 
@@ -216,39 +232,51 @@ class Following:
             self._lost[digest] = Untold(printable(release.release), told, do)
         return manifest
 
-    def _claims(self, manifest: Manifest, *, is_named: bool) -> Iterator[str]:
-        """Why a release is affected; what it reaches is noted."""
-        asked, reached = self._asked, self._reached
-        is_whole = is_named or (asked.kind == "digest" and manifest.tree == asked.value)
-        if is_whole:
-            yield "it was asked about"
-        whose = asked.is_creator if asked.kind == "creator" else _nobody
+    def _claims(self, manifest: Manifest) -> Iterator[str]:
+        """Why a release is of the creator that was asked about; the assets that are, are noted."""
+        if self._asked.kind != "creator":
+            return
+        whose, payment, by = self._asked.is_creator, manifest.payment, _Paths()
         if whose(manifest.creator_id):
             yield f"creator {printable(manifest.creator_id or '')}"
-        payment = manifest.payment
         if payment is not None and any(whose(one.creator_id) for one in payment.allocation):
             yield "has a share of its payment"
         if any(whose(one.subject) for one in manifest.consents):
             yield "is the subject of a consent"
-        by, same, made = _Paths(), _Paths(), _Paths()
         for asset in manifest.assets:
-            digest = bytes.fromhex(asset.sha256)
-            if is_whole or whose(asset.creator_id or manifest.creator_id):
-                by.add(asset.path if asset.creator_id is not None and not is_whole else None)
-            elif asset.redacted_from is not None and bytes.fromhex(asset.redacted_from.sha256) in reached:
-                made.add(asset.path)
-            elif digest in reached and asset.sha256 != _EMPTY:
-                same.add(asset.path)
-            else:
-                continue
-            reached.add(digest)
-        total = len(manifest.assets)
+            if whose(asset.creator_id or manifest.creator_id):
+                by.add(asset.path if asset.creator_id is not None else None)
+                self._own.add(bytes.fromhex(asset.sha256))
         if by.first:
-            yield by.told("is the creator of", total)
-        if same.count:
-            yield same.told("holds the same bytes in" if asked.kind != "digest" else "holds it in", total)
-        if made.count:
-            yield made.told("holds what redaction made of them in", total)
+            yield by.told("is the creator of", len(manifest.assets))
+
+    def _shares(self, manifest: Manifest, *, is_own: bool) -> Iterator[str]:
+        """What a release holds of what was reached; where some of it is its own claim, the same bytes are no news."""
+        it, same, made = _Paths(), _Paths(), _Paths()
+        wanted = hex_of(self._asked.value) if self._asked.kind == "digest" else None
+        for asset in manifest.assets:
+            digest, source = bytes.fromhex(asset.sha256), asset.redacted_from
+            before = bytes.fromhex(source.sha256) if source is not None else None
+            if before is not None and before in self._reached:
+                made.add(asset.path)
+                (self._own if before in self._own else self._reached).add(digest)
+                is_direct = before in self._own
+            elif asset.sha256 == wanted:
+                it.add(asset.path)
+                is_direct = True
+            else:
+                is_direct = False
+                if not is_own and asset.sha256 != _EMPTY and digest in self._reached:
+                    same.add(asset.path)
+            if is_direct:
+                self._direct.add(manifest.digest)
+        for paths, what in (
+            (it, "holds it in"),
+            (same, "holds the same bytes in"),
+            (made, "holds what redaction made of them in"),
+        ):
+            if paths.count:
+                yield paths.told(what, len(manifest.assets))
 
     # --- runs ---------------------------------------------------------------------------------
 
@@ -263,11 +291,19 @@ class Following:
         if not uses:
             return
         use = min(uses.values(), key=_rank)
-        self._runs[number] = (use, tuple(uses))
+        direct = {one.release for one in run.releases if one.manifest in self._direct and one.use != PRESENT}
+        self._runs[number] = (use, tuple(uses), bool(direct or made or self._is_asked(run)))
         is_used = any(one not in (PRESENT, MADE) for one in uses.values())
         reached = run.outputs if is_used else _inside(run.outputs, made)
         digests = (_digest(one, "sha256") for one in reached)
         self._reached.update(bytes.fromhex(one) for one in digests if one is not None and one != _EMPTY)
+
+    def _is_asked(self, run: Known) -> bool:
+        """Whether a run used a release that was asked about, and does not say which manifest that had."""
+        return any(
+            one.manifest is None and one.use != PRESENT and self._asked.is_release(one.release)
+            for one in run.releases
+        )
 
     def _made(self, run: Known) -> Iterator[Mapping[str, Any]]:
         """The outputs of a run that were asked about themselves."""
@@ -288,17 +324,18 @@ class Following:
         """What could not be looked at."""
         return tuple(self._lost.values())
 
-    def found(self) -> Iterator[tuple[Release, tuple[str, ...], Kept | None]]:
-        """The affected releases by name, each with why, and with its manifest where that is kept."""
+    def found(self) -> Iterator[tuple[Release, tuple[str, ...], Kept | None, bool]]:
+        """The affected releases by name: why, its manifest where that is kept, and whether it is direct."""
         every = sorted(self._because, key=lambda one: (self._history.releases[one].release, one))
         for one in every:
             release = self._history.releases[one]
-            yield release, self._because[one], self._manifests.find(one, sorted(release.names))
+            kept = self._manifests.find(one, sorted(release.names))
+            yield release, self._because[one], kept, one in self._direct
 
     def runs(self) -> dict[str, AffectedRun]:
         """The affected runs: what their endings say together, and the last of those that say it."""
         found: dict[str, AffectedRun] = {}
-        for number, (use, because) in self._runs.items():
+        for number, (use, because, direct) in self._runs.items():
             known = self._history.runs[number]
             earlier = found.get(known.run)
             made = [*self._made(known)] if use == MADE else _tops(known.outputs)
@@ -313,6 +350,7 @@ class Following:
                 known.index,
                 known.strength,
                 known.where,
+                direct or (earlier is not None and earlier.direct),
                 tuple(models.values()),
             )
         return found
@@ -333,10 +371,6 @@ class _Paths:
     def told(self, what: str, total: int) -> str:
         more = ", …" if self.count > len(self.first) else ""
         return f"{what} {self.count:,} of {total:,} asset{'' if total == 1 else 's'}: {', '.join(self.first)}{more}"
-
-
-def _nobody(_ident: str | None) -> bool:
-    return False
 
 
 def _rank(use: str) -> int:
@@ -379,6 +413,7 @@ def _release(
     known: Release,
     because: tuple[str, ...],
     kept: Kept | None,
+    direct: bool,  # as `Following.found` gives it
     believed: Believed,
     place: Project,
     now: datetime,
@@ -395,4 +430,5 @@ def _release(
         because,
         strength,
         where,
+        direct,
     )

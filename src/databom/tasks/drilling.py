@@ -25,8 +25,7 @@ from databom.tasks.kept_manifests import Manifests
 from databom.tasks.known_runs import read_history
 from databom.tasks.progress import Progress, Silent
 from databom.tasks.project import Project
-from databom.tasks.remembering import can_remember
-from databom.tasks.taken_back import is_irrevocable
+from databom.tasks.taken_back import is_irrevocable, unlogged
 from databom.trust.root import TrustRoot
 
 NOBODY, UNLOGGED, UNASKED = "drill.nobody", "drill.unlogged", "drill.unasked"
@@ -99,16 +98,7 @@ def _readiness(place: Project, root: TrustRoot, now: datetime) -> Iterator[Findi
             found=why,
             do=f"databom trust add FILE.pub --role {ROLE}",
         )
-    if not place.config.log_origin or not can_remember(place):
-        yield Finding(
-            UNLOGGED,
-            Severity.WARN,
-            place.config.log_location,
-            "this clone does not write the log: a notice that gets lost would not be remembered",
-            expected="a key of the role log (DATABOM_LOG_KEY)",
-            found="none that speaks for the log",
-            do="carry notices out where the log is written",
-        )
+    yield from unlogged(place, UNLOGGED)
 
 
 def _of_pin(name: str, found: affecting.Found) -> Iterator[Finding]:

@@ -8,7 +8,8 @@
    `exec`, the stage and `gate` refuse the release; the log remembers it where the notice gets lost.
 4. Everything that stands on the release is found (`databom.tasks.affecting`). Registered versions of the runs that used
    it are frozen (`databom.hosts.freezing`), each after the log was told what its aliases were. Runs where it was only
-   present are told, and nothing is done to them.
+   present are told, and nothing is done to them; so are those that used another release with some of the same bytes, or
+   what a model made, unless that was asked for (`related`): a license text is the same bytes, too.
 
 Each step can be taken again: a second call does what is left. The answer is `unanswered` (exit 3) until all is done.
 """
@@ -34,7 +35,7 @@ from databom.model.lock import PIN_NAME, pin_name
 from databom.model.proofs import Proof
 from databom.model.text import printable
 from databom.tasks import affecting
-from databom.tasks.affected_tracked import shown_version
+from databom.tasks.affected_tracked import run_of, shown_version
 from databom.tasks.attached import read_evidence, statement_name
 from databom.tasks.attaching import keep_evidence
 from databom.tasks.explaining import trusted
@@ -45,7 +46,7 @@ from databom.tasks.noting import note, noting
 from databom.tasks.progress import Progress, Silent
 from databom.tasks.project import Project, exclusive_project, find_root
 from databom.tasks.recollecting import recollect
-from databom.tasks.taken_back import revoked
+from databom.tasks.taken_back import revoked, unlogged
 from databom.trust.proof import open_proof, read_proof
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 TYPE = "urn:databom:revocation:v1"
 RECORDED, FROZEN, UNANSWERED = "revocation.recorded", "revocation.frozen", "revocation.unanswered"
 UNKNOWN, POSSIBLE = "revocation.unknown", "revocation.possible"
+RELATED, UNLOGGED = "revocation.related", "revocation.unlogged"
 _AGAIN = "call databom revoke with the same notice again: it does what is left"
 
 
@@ -69,6 +71,7 @@ class Revocation(Struct, frozen=True):
 def revoke(
     notice: Path | str,
     *,
+    related: bool = False,
     project: Path | str | None = None,
     now: datetime | None = None,
     progress: Progress | None = None,
@@ -77,6 +80,7 @@ def revoke(
 
     Args:
         notice: the file: a signed statement (DSSE) of type `urn:databom:revocation:v1`.
+        related: also freeze versions whose run used another release that holds the same bytes, or what a run made.
         project: the project's folder; by default the one around the working directory.
         now: the time to judge by.
         progress: told how far it is.
@@ -115,17 +119,21 @@ def revoke(
         manifest = read_kept(Manifests(place).find(proof.manifest, names))
         called = release.release if release is not None else stated or "unknown"
         events = [revoked(name, called, proof, manifest) for name in names]
+        is_known = release is None or manifest is not None
         logged = {(one.manifest, one.evidence) for one in recollect(place, believed, now).revoked}
         for name, event in zip(names, events, strict=True):
             is_new = keep_evidence(place.evidence_dir(name) / statement_name(proof.kind, raw), raw)
-            if is_new if event.claimed else (event.manifest, event.evidence) not in logged:
+            is_told = not is_new if event.claimed else (event.manifest, event.evidence) in logged
+            if is_known and not is_told:
                 happened.append(event)
-        report = report.plus(_recorded(release, events))
+        report = report.plus((*_recorded(release, events), *unlogged(place, UNLOGGED)))
     if events[0].claimed:
         return Revocation(report)
     found = affecting.find(place, Target("digest", proof.manifest), believed, root, now, told)
     report = report.plus(_unfollowed(found.answer))
-    return Revocation(report.plus(_frozen(place, found, events[0], now)), found.answer)
+    if not is_known:  # it may be irrevocable: `_unfollowed` says that its manifest is not here
+        return Revocation(report, found.answer)
+    return Revocation(report.plus(_frozen(place, found, events[0], now, related=related)), found.answer)
 
 
 def _opened(raw: bytes, root: TrustRoot, file: str, now: datetime) -> Proof:
@@ -215,18 +223,32 @@ def _unfollowed(found: Affected) -> Iterator[Finding]:
         yield Finding(UNANSWERED, Severity.BLOCK, one.about, one.what, do=one.do)
 
 
-def _frozen(place: Project, found: Found, event: Revoked, now: datetime) -> Iterator[Finding]:
+def _frozen(
+    place: Project, found: Found, event: Revoked, now: datetime, *, related: bool
+) -> Iterator[Finding]:
     """Freeze the registered versions; the log hears of all of them before anything is done to the first."""
-    if not found.versions:
+    used = {one.run for one in found.answer.runs if one.direct or related}
+    meant = [one for one in found.versions if run_of(one) in used]
+    for one in found.versions:
+        if one not in meant:
+            yield Finding(
+                RELATED,
+                Severity.WARN,
+                shown_version(one),
+                "its run used another release that holds the same bytes, or what a run made of them: nothing was done",
+                found=run_of(one),
+                do="databom affected says which; to freeze it as well: databom revoke NOTICE --related",
+            )
+    if not meant:
         return
     try:
         freezer = Freezer()
-        left = [one for one in found.versions if not freezer.is_frozen(one, event.manifest)]
+        left = [one for one in meant if not freezer.is_frozen(one, event.manifest)]
     except PluginError as error:
         yield _not_frozen(printable(found.answer.registry or "the registry"), error)
         return
     note(place.root, *(_event(one, event) for one in left), now=now)
-    for one in found.versions:
+    for one in meant:
         uri = shown_version(one)
         if one not in left:
             yield Finding(FROZEN, Severity.INFO, uri, "it was marked before, and no alias leads to it")
@@ -254,7 +276,7 @@ def _event(version: TrackedVersion, event: Revoked) -> Frozen:
         manifest=event.manifest,
         evidence=event.evidence,
         model=shown_version(version),
-        run=f"mlflow:{printable(version.run_id)}",
+        run=run_of(version),
         aliases=tuple(map(printable, version.aliases)),
     )
 

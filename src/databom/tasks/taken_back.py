@@ -38,6 +38,22 @@ def is_irrevocable(manifest: Manifest | None) -> bool:
     return manifest is not None and manifest.license.revocable is False
 
 
+def unlogged(place: Project, code: str) -> Iterator[Finding]:
+    """A warning with this code where this clone does not write the log."""
+    from databom.tasks.remembering import can_remember
+
+    if not place.config.log_origin or not can_remember(place):
+        yield Finding(
+            code,
+            Severity.WARN,
+            place.config.log_location,
+            "this clone does not write the log: a notice that gets lost would not be remembered",
+            expected="a key of the role log (DATABOM_LOG_KEY)",
+            found="none that speaks for the log",
+            do="carry notices out where the log is written",
+        )
+
+
 def notices_of(place: Project, name: str, manifest: str) -> list[str]:
     """Digests of the notices about a pin's manifest that are kept and hold, sorted. Never raises: a run is ending.
 
