@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,18 +11,6 @@ from databom.tasks import bundle, verify_bundle
 from support.bundled import files_of, put_together
 
 pytestmark = pytest.mark.mlflow
-
-
-@pytest.fixture
-def inside(project: Path, store: str, door: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory is the project, the tracking store an empty one."""
-    import mlflow
-
-    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(project)
-    mlflow.set_tracking_uri(store)
-    return project
 
 
 def a_run() -> str:

@@ -19,18 +19,6 @@ from support.tracking import Switchboard
 pytestmark = pytest.mark.mlflow
 
 
-@pytest.fixture
-def inside(project: Path, store: str, door: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory is the project, the tracking store an empty one."""
-    import mlflow
-
-    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(project)
-    mlflow.set_tracking_uri(store)
-    return project
-
-
 def a_run() -> str:
     import mlflow
 

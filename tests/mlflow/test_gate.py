@@ -18,17 +18,6 @@ pytestmark = pytest.mark.mlflow
 DEVELOPMENT = {"receipt.development": "warn"}
 
 
-@pytest.fixture
-def inside(project: Path, store: str, door: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory is the project, the tracking store an empty one."""
-    import mlflow
-
-    monkeypatch.chdir(project)
-    monkeypatch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    mlflow.set_tracking_uri(store)
-    return project
-
-
 def client() -> Any:
     from mlflow.tracking import MlflowClient
 

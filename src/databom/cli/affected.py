@@ -53,8 +53,8 @@ def revoke(options: Common, notice: Path, related: bool) -> None:
 
     It is kept beside every pin of the release and logged: check, sync, exec, the stage and gate refuse it from then on.
     Registered versions of models whose run used it are marked (the tag databom.revoked) and lose their aliases; the log
-    and another tag keep what those were. Nothing is deleted; what only shares bytes with it is told. A license that was given as irrevocable is not taken back
-    by a notice: that is a claim, and legal decides.
+    and another tag keep what those were. Nothing is deleted; what only shares bytes with it is told. A license that was
+    given as irrevocable is not taken back by a notice: that is a claim, and legal decides.
 
     Exit 0: all of it is done; 1: the notice does not hold, nothing was done; 3: call it again, it does what is left.
     """
