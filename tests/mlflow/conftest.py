@@ -167,7 +167,10 @@ def inside(project: Path, store: str, door: Any, monkeypatch: pytest.MonkeyPatch
     """The working directory is the project, the tracking store an empty one."""
     import mlflow
 
+    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(project)
+    monkeypatch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     mlflow.set_tracking_uri(store)
     return project
 
@@ -182,16 +185,3 @@ def house(
     made.project = inside
     monkeypatch.chdir(inside)
     return made
-
-
-@pytest.fixture
-def inside(project: Path, store: str, door: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory is the project, the tracking store an empty one."""
-    import mlflow
-
-    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(project)
-    monkeypatch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    mlflow.set_tracking_uri(store)
-    return project
