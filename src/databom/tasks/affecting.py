@@ -49,6 +49,7 @@ from databom.tasks.use import KINDS
 
 if TYPE_CHECKING:
     from databom.hosts.tracked import TrackedVersion
+    from databom.model.claims import Asset
     from databom.trust.root import TrustRoot
 
 _EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -255,21 +256,19 @@ class Following:
         it, same, made = _Paths(), _Paths(), _Paths()
         wanted = hex_of(self._asked.value) if self._asked.kind == "digest" else None
         for asset in manifest.assets:
-            digest, source = bytes.fromhex(asset.sha256), asset.redacted_from
-            before = bytes.fromhex(source.sha256) if source is not None else None
+            digest, before = bytes.fromhex(asset.sha256), _before(asset)
             if before is not None and before in self._reached:
                 made.add(asset.path)
-                (self._own if before in self._own else self._reached).add(digest)
-                is_direct = before in self._own
+                if before in self._own:
+                    self._own.add(digest)
+                    self._direct.add(manifest.digest)
+                else:
+                    self._reached.add(digest)
             elif asset.sha256 == wanted:
                 it.add(asset.path)
-                is_direct = True
-            else:
-                is_direct = False
-                if not is_own and asset.sha256 != _EMPTY and digest in self._reached:
-                    same.add(asset.path)
-            if is_direct:
                 self._direct.add(manifest.digest)
+            elif not is_own and asset.sha256 != _EMPTY and digest in self._reached:
+                same.add(asset.path)
         for paths, what in (
             (it, "holds it in"),
             (same, "holds the same bytes in"),
@@ -371,6 +370,12 @@ class _Paths:
     def told(self, what: str, total: int) -> str:
         more = ", …" if self.count > len(self.first) else ""
         return f"{what} {self.count:,} of {total:,} asset{'' if total == 1 else 's'}: {', '.join(self.first)}{more}"
+
+
+def _before(asset: Asset) -> bytes | None:
+    """What an asset was redacted from."""
+    source = asset.redacted_from
+    return None if source is None or source.sha256 == _EMPTY else bytes.fromhex(source.sha256)
 
 
 def _rank(use: str) -> int:
