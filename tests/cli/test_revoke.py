@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from databom.model import times
+from databom.storage.location import Location
 from databom.testing.simulator import Release
 from databom.trust.proof import sign_proof
 from support.affecting import alone, ask, move, pin, runs, team, train
@@ -323,3 +324,24 @@ def test_a_license_that_may_be_irrevocable_is_not_carried_out_unseen(team: Team)
     shutil.move(team.house.base / "seen", kept)
     answer = revoke(team, notice(team, first))
     assert (answer.code, answer.codes) == (0, {"revocation.claimed"})
+
+
+@pytest.mark.s3
+def test_another_clone_with_the_team_s_log_knows_the_same(
+    team: Team, r2_bucket: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log lies in a bucket: whoever has the repository and may read it finds the runs of the others."""
+    config = team.house.project / "databom.toml"
+    config.write_text(config.read_text().replace('".databom/log"', f'"{r2_bucket.stored}/log"'))
+    release = pin(team, "pets", license=LICENSE)
+    run = train("pets")
+    clone = team.house.base / "clone"
+    shutil.copytree(team.house.project, clone, ignore=shutil.ignore_patterns(".databom"))
+    monkeypatch.chdir(clone)
+    team.house.project = clone
+    answer = ask(team, "pets")
+    assert (answer.code, runs(answer)) == (0, {run: "declared"})
+    assert team.house.ok("meter").err.startswith("meter: 1 run used 1 of 1 releases")
+    done = revoke(team, notice(team, release))
+    assert (done.code, [one["run"] for one in done.report["affected"]["runs"]]) == (0, [run])
+    assert [one["release"] for one in events(team, "revoked")] == ["sim-pets@1"]
