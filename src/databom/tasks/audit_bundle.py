@@ -75,7 +75,7 @@ from databom.tasks.audit_bundle_named import (
     named_evidence,
 )
 from databom.tasks.evidence import FOLDER, public_pin
-from databom.tasks.explained_data import Used, commit_of, received_by, used_by
+from databom.tasks.explained_data import Used, commit_of, kept_for, used_by
 from databom.tasks.explaining import Case, case_of, runs_called, trusted
 from databom.tasks.finding_receipts import Search
 from databom.tasks.inside import leads_out
@@ -298,10 +298,11 @@ def _release(case: Case, one: Used, commit: Commit | None, contents: _Contents) 
     if one.manifest is None or what_is(manifest) is None or manifest in contents.files:
         contents.lack("manifest", name, "the receipt names it in a way that no pin has")
         return
-    received, _, is_pinned = received_by(case, name, one.manifest, commit)
-    if received is None:
+    kept = kept_for(case, name, one.manifest, commit)
+    if kept is None:
         contents.lack("manifest", name, f"the manifest with the digest {one.manifest} is not kept here")
         return
+    received = kept.received
     contents.add(manifest, received.manifest)
     for suffix, raw in ((".dsse", received.envelope), (".dsse.tsr", received.timestamps)):
         if raw is not None:
@@ -312,7 +313,7 @@ def _release(case: Case, one: Used, commit: Commit | None, contents: _Contents) 
         shards = ()
     for shard in shards or ():
         path = place.index_path(name) / shard.sha256
-        raw = read_possible(path, shard.size) if is_pinned else None
+        raw = read_possible(path, shard.size) if kept.is_pinned else None
         if raw is not None:
             contents.add(f"provenance/manifests/{name}.index/{shard.sha256}", raw)
         else:

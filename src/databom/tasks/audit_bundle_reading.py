@@ -49,7 +49,6 @@ from databom.trust.jcs import canonical
 from databom.trust.root import TrustRoot
 
 _AGAIN = "ask for the bundle again, from whoever made it"
-_MANIFESTS = "provenance/manifests/"
 
 
 class Bundle(Struct, frozen=True):

@@ -21,10 +21,9 @@ from databom.tasks.explaining import Case, digest_of
 from databom.tasks.finding_receipts import notes_of
 from databom.tasks.gatekeeping import Gatekeeper
 from databom.tasks.judging import Judged, judge, judge_pin
-from databom.tasks.kept_manifests import committed, kept_here
+from databom.tasks.kept_manifests import Kept, committed, kept_here
 from databom.tasks.passed import MAX_REPORT_BYTES
 from databom.tasks.project import read_possible
-from databom.tasks.receiving import Received
 from databom.tasks.recollecting import TakenBack
 from databom.tasks.taken_back import is_irrevocable, missing_notices
 
@@ -105,30 +104,28 @@ def _used(case: Case, one: Mapping[str, Any], commit: Commit | None) -> Used:
 
 def _kept(case: Case, name: str, digest: str, commit: Commit | None) -> tuple[Judged | None, str, bool]:
     """The manifest with a digest, judged now; where it is, and whether it is the pinned one."""
-    received, where, is_pinned = received_by(case, name, digest, commit)
-    if received is None:
+    kept = kept_for(case, name, digest, commit)
+    if kept is None:
         return None, "", False
     try:
-        if is_pinned:
-            judged = judge_pin(case.place, name, case.believed, now=case.now, received=received)
+        if kept.is_pinned:
+            judged = judge_pin(case.place, name, case.believed, now=case.now, received=kept.received)
         else:
-            judged = judge(received, case.believed, config=case.place.config, now=case.now)
+            judged = judge(kept.received, case.believed, config=case.place.config, now=case.now)
     except (StorageError, ConfigError):
         return None, "", False
-    return judged, where, is_pinned
+    return judged, kept.where, kept.is_pinned
 
 
-def received_by(
-    case: Case, name: str, digest: str, commit: Commit | None
-) -> tuple[Received | None, str, bool]:
-    """The manifest with a digest as it was received: pinned, or as this clone or git keeps it; and where that is."""
+def kept_for(case: Case, name: str, digest: str, commit: Commit | None) -> Kept | None:
+    """The manifest with a digest as it was received: pinned, or as this clone or the commit has it."""
     try:
         found = kept_here(case.place, name, digest)
         if found is None and commit is not None:
             found = committed(case.place, name, digest, commit)
     except (InputError, StorageError, ConfigError):
-        return None, "", False
-    return (found.received, found.where, found.is_pinned) if found is not None else (None, "", False)
+        return None
+    return found
 
 
 # --- the answers ----------------------------------------------------------------------------------------
