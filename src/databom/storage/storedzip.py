@@ -60,7 +60,7 @@ def unpack(raw: bytes, *, max_files: int, max_name: int) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             members = archive.infolist()
-    except (
+    except (  # all that `zipfile` raises at a directory; NotImplementedError is its word for a later version of zip
         zipfile.BadZipFile,
         ValueError,
         NotImplementedError,
