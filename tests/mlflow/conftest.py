@@ -154,11 +154,11 @@ def door(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         monkeypatch.delenv(name)
     forget()
     assert wraps.install()
-    before = mlflow.get_tracking_uri()
+    before = mlflow.get_tracking_uri() if mlflow.tracking.is_tracking_uri_set() else None
     yield databom.mlflow
     while mlflow.active_run() is not None:
         mlflow.end_run()
-    mlflow.set_tracking_uri(before)
+    mlflow.set_tracking_uri(before)  # None: nobody has named one, which databom tells apart
     forget()
 
 
